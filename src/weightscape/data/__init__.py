@@ -1,0 +1,1 @@
+"""What networks see: catalogue, readers, splits, batches, augmentation."""

@@ -1,0 +1,85 @@
+"""Exceptions: what was expected, what came, what to do.
+
+Every error a user can cause derives from :class:`WeightscapeError`. Mistakes in a study or on the command line are
+*collected* as :class:`Problem` values and raised together, so that one run shows all of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class WeightscapeError(Exception):
+    """Base of all errors raised on purpose by this package."""
+
+
+class DataError(WeightscapeError):
+    """A data set is missing, damaged or does not fit the request."""
+
+
+class ModelError(WeightscapeError):
+    """A model cannot be built, or a layer or tensor of it does not exist or does not fit."""
+
+
+class SymmetryError(WeightscapeError):
+    """A permutation does not fit the model it is applied to, or does not preserve its function."""
+
+
+class StoreError(WeightscapeError):
+    """The workspace cannot be read or written, or one of its objects is damaged."""
+
+
+class Interrupted(WeightscapeError):
+    """The user asked to stop; the work so far is saved and the same command continues it."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in the user's input.
+
+    Attributes:
+        where: Place of the mistake: ``file:line:column (path.to.key)`` or the command-line flag.
+        expected: What would have been right.
+        received: What was found instead.
+        remedy: What to do about it; empty where `expected` says it already.
+    """
+
+    where: str
+    expected: str
+    received: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.where}: expected {self.expected}, received {self.received}."
+        return f"{text} {self.remedy}" if self.remedy else text
+
+
+class SpecificationError(WeightscapeError):
+    """All mistakes found in a study, a reference or a set of options.
+
+    Attributes:
+        problems: The mistakes, in the order in which they were found.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        head = "1 problem" if count == 1 else f"{count} problems"
+        super().__init__("\n".join([f"{head}; nothing was started.", *(f"- {problem}" for problem in self.problems)]))
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """Return ``Did you mean 'x'?`` for the closest candidate, or the list of candidates when none is close.
+
+    >>> did_you_mean("optimiser", ["optimizer", "schedule"])
+    "Did you mean 'optimizer'?"
+    >>> did_you_mean("q", ["mlp", "conv8"])
+    "Known: 'conv8', 'mlp'."
+    """
+    known = sorted(set(candidates))
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return f"Known: {', '.join(repr(candidate) for candidate in known)}." if known else ""

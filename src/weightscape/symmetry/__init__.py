@@ -1,0 +1,1 @@
+"""Permutation symmetries: discover, verify, apply, match."""

@@ -1,0 +1,1 @@
+"""How networks learn: recipes, one run, exact resume, evaluation."""

@@ -1,0 +1,1 @@
+"""Transfer of learning trajectories between initialisations."""

@@ -1,0 +1,1 @@
+"""Parameter dictionaries: arithmetic, files, trajectories, batch-norm statistics."""

@@ -1,0 +1,136 @@
+"""Arithmetic on weights.
+
+Weights are a plain state dict, ``dict[str, Tensor]``. Functions return new dictionaries with new storage and never change
+their arguments. What must tell parameters from buffers takes the names of the parameters: batch-norm buffers are carried
+over, never interpolated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from weightscape.errors import ModelError
+
+Weights: TypeAlias = dict[str, Tensor]
+
+
+def weights_of(module: nn.Module) -> Weights:
+    """Return a detached copy of all parameters and buffers of a module."""
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def parameters_of(module: nn.Module) -> Weights:
+    """Return a detached copy of the parameters alone, tied ones under their first name."""
+    return {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+
+
+def select(weights: Mapping[str, Tensor], names: Iterable[str]) -> Weights:
+    """Return the named tensors, in the order of `names`."""
+    return {name: weights[name] for name in names}
+
+
+def check_alike(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> None:
+    """Check that two sets of weights have the same names and shapes.
+
+    Raises:
+        ModelError: Naming the first five differences.
+    """
+    differences = [f"{name} is missing on the right" for name in left.keys() - right.keys()]
+    differences += [f"{name} is missing on the left" for name in right.keys() - left.keys()]
+    differences += [
+        f"{name} is {tuple(left[name].shape)} on the left, {tuple(right[name].shape)} on the right"
+        for name in left.keys() & right.keys()
+        if left[name].shape != right[name].shape
+    ]
+    if differences:
+        shown = "; ".join(sorted(differences)[:5])
+        raise ModelError(f"The weights are of different architectures ({len(differences)} differences): {shown}.")
+
+
+def _combine(operation: Callable[[Tensor, Tensor], Tensor], left: Weights, right: Weights) -> Weights:
+    check_alike(left, right)
+    return {name: operation(tensor, right[name]) for name, tensor in left.items()}
+
+
+def add(left: Weights, right: Weights) -> Weights:
+    """Return ``left + right``, tensor by tensor."""
+    return _combine(torch.add, left, right)
+
+
+def subtract(left: Weights, right: Weights) -> Weights:
+    """Return ``left - right``, tensor by tensor."""
+    return _combine(torch.sub, left, right)
+
+
+def scale(weights: Weights, factor: float) -> Weights:
+    """Return ``factor * weights``, tensor by tensor."""
+    return {name: tensor * factor for name, tensor in weights.items()}
+
+
+def lerp(start: Weights, end: Weights, fraction: float, parameters: Collection[str] | None = None) -> Weights:
+    """Return ``start + fraction * (end - start)``; the endpoints are returned exactly.
+
+    Args:
+        start: Weights at fraction 0.
+        end: Weights at fraction 1.
+        fraction: Position on the line; values outside [0, 1] extrapolate.
+        parameters: Names to interpolate; the other tensors (buffers) are taken from `start`. All names by default.
+    """
+    check_alike(start, end)
+    names = start.keys() if parameters is None else parameters
+    moved = {
+        name: end[name].clone() if fraction == 1 else start[name] + fraction * (end[name] - start[name])
+        for name in names
+    }
+    return {name: moved[name] if name in moved else tensor.clone() for name, tensor in start.items()}
+
+
+def dot(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> float:
+    """Return the inner product over all tensors, accumulated in float64."""
+    return sum(float(torch.sum(tensor.double() * right[name].double())) for name, tensor in left.items())
+
+
+def norm(weights: Mapping[str, Tensor]) -> float:
+    """Return the Euclidean norm over all tensors."""
+    return dot(weights, weights) ** 0.5
+
+
+def cosine(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> float:
+    """Return the cosine of the angle between two sets of weights, 0 when one of them is zero."""
+    scale_ = norm(left) * norm(right)
+    return dot(left, right) / scale_ if scale_ else 0.0
+
+
+def flatten(weights: Mapping[str, Tensor]) -> Tensor:
+    """Return all entries as one vector ``(p,)``, tensors in the order of the dictionary."""
+    return torch.cat([tensor.reshape(-1) for tensor in weights.values()])
+
+
+def unflatten(vector: Tensor, like: Mapping[str, Tensor]) -> Weights:
+    """Undo :func:`flatten`, with names and shapes taken from `like`.
+
+    Raises:
+        ModelError: If the length of the vector differs from the number of entries of `like`.
+    """
+    sizes = [tensor.numel() for tensor in like.values()]
+    if vector.numel() != sum(sizes):
+        raise ModelError(f"Expected a vector of {sum(sizes)} entries, received {vector.numel()}.")
+    parts = vector.split(sizes)
+    return {name: part.reshape(tensor.shape).clone() for (name, tensor), part in zip(like.items(), parts, strict=True)}
+
+
+def stack(members: Sequence[Weights]) -> Weights:
+    """Stack weights of one architecture along a new leading axis: each tensor becomes ``(members, ...)``.
+
+    Raises:
+        ModelError: If there are no members or they are of different architectures.
+    """
+    if not members:
+        raise ModelError("Expected at least one set of weights to stack, received none.")
+    for member in members[1:]:
+        check_alike(members[0], member)
+    return {name: torch.stack([member[name] for member in members]) for name in members[0]}

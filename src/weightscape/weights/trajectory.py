@@ -1,0 +1,94 @@
+"""Snapshots of one run, in the order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from weightscape.errors import StoreError
+from weightscape.step import Step
+from weightscape.weights.algebra import Weights
+from weightscape.weights.files import load_weights, save_weights
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The weights at one step of a run."""
+
+    step: Step
+    weights: Weights
+
+
+class Trajectory:
+    """Ordered snapshots of one run; those on disk are read when they are asked for.
+
+    Args:
+        snapshots: Weights, or the path of a safetensors file with them, by step.
+
+    Raises:
+        StoreError: If there is no snapshot.
+    """
+
+    def __init__(self, snapshots: Mapping[Step, Weights | Path]) -> None:
+        if not snapshots:
+            raise StoreError("A trajectory has at least one snapshot, received none.")
+        self._snapshots = dict(sorted(snapshots.items()))
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Trajectory:
+        """Open a folder written by :meth:`save`, without reading the weights.
+
+        Raises:
+            StoreError: If the folder has no snapshots.
+        """
+        files = sorted(Path(folder).glob("*.safetensors"))
+        if not files:
+            raise StoreError(f"{folder} holds no snapshots (files named like 15ep.safetensors).")
+        return cls({Step.parse(file.stem): file for file in files})
+
+    def save(self, folder: str | Path) -> None:
+        """Write one safetensors file per snapshot into a folder, which is created."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for snapshot in self:
+            save_weights(folder / f"{snapshot.step}.safetensors", snapshot.weights)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps of the snapshots, in the order of time."""
+        return tuple(self._snapshots)
+
+    @property
+    def first(self) -> Weights:
+        """The weights of the earliest snapshot."""
+        return self.at(self.steps[0])
+
+    @property
+    def last(self) -> Weights:
+        """The weights of the latest snapshot."""
+        return self.at(self.steps[-1])
+
+    def at(self, step: Step | str) -> Weights:
+        """Return the weights at a step; ``first`` and ``last`` name the two ends.
+
+        Raises:
+            StoreError: If no snapshot was kept at that step.
+        """
+        if step in {"first", "last"}:
+            step = self.steps[0 if step == "first" else -1]
+        step = Step.parse(step)
+        if step not in self._snapshots:
+            kept = ", ".join(map(str, self.steps))
+            raise StoreError(f"No snapshot was kept at {step}; kept: {kept}. Add the step to the run's 'keep'.")
+        value = self._snapshots[step]
+        return load_weights(value) if isinstance(value, Path) else dict(value)
+
+    def __len__(self) -> int:
+        return len(self._snapshots)
+
+    def __iter__(self) -> Iterator[Snapshot]:
+        return (Snapshot(step, self.at(step)) for step in self.steps)
+
+    def __repr__(self) -> str:
+        return f"Trajectory({', '.join(map(str, self.steps))})"
