@@ -1,0 +1,130 @@
+"""Build networks and reset their heads, from named random streams."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from weightscape.errors import ModelError
+from weightscape.models.architecture import Architecture, Conv, Custom, Mlp, ResNet18, Tiny10, parse_architecture
+from weightscape.models.conv import build_conv
+from weightscape.models.custom import build_custom
+from weightscape.models.mlp import build_mlp
+from weightscape.models.resnet import build_resnet18
+from weightscape.models.tiny import build_tiny10
+from weightscape.seeds import seeded
+
+
+def build_model(
+    architecture: Architecture | str | dict[str, Any],
+    *,
+    shape: tuple[int, int, int],
+    classes: int,
+    seed: int | None = None,
+) -> nn.Module:
+    """Build a network on the CPU with PyTorch's default initialisation.
+
+    The same seed gives bit-equal weights; the global generators are neither used nor changed.
+
+    Args:
+        architecture: Name, dictionary or settings of the network.
+        shape: Channels, height and width of the inputs.
+        classes: Number of outputs.
+        seed: Seed of the stream ``init``. None stands for a template into which weights will be loaded, and is seed 0.
+
+    Raises:
+        ModelError: If the settings are wrong or the network cannot take such inputs.
+    """
+    if len(shape) != 3 or min(shape) < 1 or classes < 1:
+        raise ModelError(
+            "Expected inputs of shape (channels, height, width) and at least one class, "
+            f"received inputs of shape {shape} and {classes} classes."
+        )
+    settings = parse_architecture(architecture)
+    with torch.device("cpu"), seeded(seed or 0, "init"):
+        return _build(settings, shape, classes)
+
+
+def _build(settings: Architecture, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    match settings:
+        case Mlp():
+            return build_mlp(settings, shape=shape, classes=classes)
+        case Conv():
+            return build_conv(settings, shape=shape, classes=classes)
+        case ResNet18():
+            return build_resnet18(settings, shape=shape, classes=classes)
+        case Tiny10():
+            return build_tiny10(settings, shape=shape, classes=classes)
+        case Custom():
+            return build_custom(settings, shape=shape, classes=classes)
+
+
+def find_head(model: nn.Module, *, classes: int | None = None) -> str:
+    """Return the name of the layer that yields the classes: the last linear layer or 1x1 convolution.
+
+    Layers are taken in the order in which the model registers them.
+
+    Args:
+        model: The network.
+        classes: Number of classes; layers with another number of outputs are passed over. Any number by default.
+
+    Raises:
+        ModelError: If the model has no such layer.
+    """
+    candidates = {str(name): _outputs(module) for name, module in model.named_modules()}
+    outputs = {name: count for name, count in candidates.items() if count is not None}
+    heads = [name for name, count in outputs.items() if classes in {None, count}]
+    if heads:
+        return heads[-1]
+    wanted = "" if classes is None else f" with {classes} outputs"
+    found = ", ".join(f"{name} ({count})" for name, count in outputs.items()) or "none"
+    raise ModelError(f"Expected a linear layer or 1x1 convolution{wanted} as head; such layers in the model: {found}.")
+
+
+def _outputs(module: nn.Module) -> int | None:
+    """Return the number of outputs of a layer that may be a head, None for other layers."""
+    if isinstance(module, nn.Linear):
+        return module.out_features
+    if isinstance(module, nn.Conv2d) and set(module.kernel_size) == {1}:
+        return module.out_channels
+    return None
+
+
+def reset_head(model: nn.Module, *, seed: int, classes: int | None = None) -> nn.Module:
+    """Return a copy of a model whose head is initialised afresh; no other layer changes.
+
+    The new head is the same on every device: it is drawn on the CPU from the stream ``head``.
+
+    Args:
+        model: The network; it is not changed.
+        seed: Seed of the stream ``head``.
+        classes: Number of classes, to tell the head from other layers; see :func:`find_head`.
+
+    Raises:
+        ModelError: If there is no head, or its tensors cannot change without changing others.
+    """
+    name = find_head(model, classes=classes)
+    head = model.get_submodule(name)
+    _check_own_tensors(model, name)
+    fresh = copy.deepcopy(head).cpu()
+    with seeded(seed, "head"):
+        fresh.reset_parameters()  # type: ignore[operator]
+    renewed = copy.deepcopy(model)
+    renewed.get_submodule(name).load_state_dict(fresh.state_dict())
+    return renewed
+
+
+def _check_own_tensors(model: nn.Module, head: str) -> None:
+    own = {id(parameter) for parameter in model.get_submodule(head).parameters()}
+    shared = [
+        name
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if id(parameter) in own and not name.startswith(f"{head}.")
+    ]
+    if head and shared:
+        raise ModelError(f"The head {head!r} shares its tensors with {', '.join(shared)}, which would change too.")
+    if nn.utils.parametrize.is_parametrized(model.get_submodule(head)):
+        raise ModelError(f"The head {head!r} is parametrised, so that its weights cannot be set. Remove that first.")
