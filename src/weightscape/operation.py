@@ -1,0 +1,405 @@
+"""A typed function becomes a verb of studies, of the command line and of the docs.
+
+The signature of the function is the schema: positional parameters are *inputs* (artefacts of upstream tasks),
+keyword-only parameters are *settings* (validated by pydantic), and the fields of the returned
+:class:`~weightscape.results.Result` are the *outputs*. This module and every ``operations.py`` load no torch:
+artefact types stand in annotations by name only.
+
+A package makes its operations known through the entry-point group ``weightscape.operations`` (name = module); a study
+may also name one by its dotted path.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol, get_args, get_type_hints, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from weightscape.errors import ModelError, Problem, SpecificationError, WeightscapeError, did_you_mean
+from weightscape.results import Result
+from weightscape.source import import_dotted
+
+
+class Artefact:
+    """Base of the stand-ins for artefact types, which are resolved by name so that no torch is loaded."""
+
+
+ARTEFACTS: dict[str, type[Artefact]] = {
+    name: type(name, (Artefact,), {}) for name in ("Weights", "Trajectory", "Population", "Permutation", "Table")
+}
+
+# Parameters name relations in a `where` expression; these words cannot (duckdb_keywords(), all but
+# the unreserved, and a few more that other dialects reserve).
+SQL_KEYWORDS = frozenset(
+    [
+        "all",
+        "analyse",
+        "analyze",
+        "and",
+        "anti",
+        "any",
+        "array",
+        "as",
+        "asc",
+        "asof",
+        "asymmetric",
+        "at",
+        "authorization",
+        "between",
+        "bigint",
+        "binary",
+        "bit",
+        "boolean",
+        "both",
+        "by",
+        "case",
+        "cast",
+        "char",
+        "character",
+        "check",
+        "coalesce",
+        "collate",
+        "collation",
+        "column",
+        "columns",
+        "concurrently",
+        "constraint",
+        "create",
+        "cross",
+        "date",
+        "dec",
+        "decimal",
+        "default",
+        "deferrable",
+        "desc",
+        "describe",
+        "distinct",
+        "do",
+        "else",
+        "end",
+        "except",
+        "exists",
+        "extract",
+        "false",
+        "fetch",
+        "float",
+        "for",
+        "foreign",
+        "freeze",
+        "from",
+        "full",
+        "generated",
+        "glob",
+        "group",
+        "grouping",
+        "grouping_id",
+        "having",
+        "ilike",
+        "in",
+        "index",
+        "initially",
+        "inner",
+        "inout",
+        "int",
+        "integer",
+        "intersect",
+        "interval",
+        "into",
+        "is",
+        "isnull",
+        "join",
+        "key",
+        "lambda",
+        "lateral",
+        "leading",
+        "left",
+        "like",
+        "limit",
+        "map",
+        "national",
+        "natural",
+        "nchar",
+        "none",
+        "not",
+        "notnull",
+        "null",
+        "nullif",
+        "numeric",
+        "offset",
+        "on",
+        "only",
+        "or",
+        "order",
+        "out",
+        "outer",
+        "overlaps",
+        "overlay",
+        "pivot",
+        "pivot_longer",
+        "pivot_wider",
+        "placing",
+        "position",
+        "positional",
+        "precision",
+        "primary",
+        "qualify",
+        "real",
+        "references",
+        "returning",
+        "right",
+        "row",
+        "rows",
+        "select",
+        "semi",
+        "setof",
+        "show",
+        "similar",
+        "smallint",
+        "some",
+        "struct",
+        "substring",
+        "summarize",
+        "symmetric",
+        "table",
+        "tablesample",
+        "then",
+        "time",
+        "timestamp",
+        "to",
+        "trailing",
+        "treat",
+        "trim",
+        "true",
+        "try_cast",
+        "tuple",
+        "union",
+        "unique",
+        "unpack",
+        "unpivot",
+        "user",
+        "using",
+        "values",
+        "varchar",
+        "variadic",
+        "verbose",
+        "when",
+        "where",
+        "window",
+        "with",
+        "xmlattributes",
+        "xmlconcat",
+        "xmlelement",
+        "xmlexists",
+        "xmlforest",
+        "xmlnamespaces",
+        "xmlparse",
+        "xmlpi",
+        "xmlroot",
+        "xmlserialize",
+        "xmltable",
+    ]
+)
+
+
+@runtime_checkable
+class Fingerprinted(Protocol):
+    """A setting that stands for content outside the study (data, user code), which the key must contain."""
+
+    def fingerprint(self, data_root: Path | None = None) -> str | None:
+        """Return a hash of the content, or None when the setting itself says everything."""
+
+
+@dataclass
+class Context:
+    """What an operation may use besides its inputs and settings; nothing here changes the result.
+
+    Attributes:
+        device: Torch device.
+        data_root: Folder of data sets; the default place when None.
+        partial: Folder for resumable state, kept until the task is published.
+        progress: Called with the share done in [0, 1] and a short text.
+        should_stop: Becomes true when the user asked to stop; long loops save their state and raise
+            :class:`~weightscape.errors.Interrupted`.
+    """
+
+    device: str = "cpu"
+    data_root: Path | None = None
+    partial: Path | None = None
+    progress: Callable[[float, str], None] = lambda share, text: None
+    should_stop: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
+class Input:
+    """A positional parameter: an artefact that an upstream task made.
+
+    Attributes:
+        name: Name of the parameter.
+        artefact: Name of its artefact type; ``Population`` takes many weights at once.
+        optional: Whether the operation runs without it.
+    """
+
+    name: str
+    artefact: str
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A registered function with its schema.
+
+    Attributes:
+        name: The verb.
+        version: Raised whenever the meaning of the result or a default changes; part of every key.
+        function: The function itself.
+    """
+
+    name: str
+    version: int
+    function: Callable[..., Result]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Result:
+        """Run the function."""
+        return self.function(*args, **kwargs)
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
+
+    @functools.cached_property
+    def inputs(self) -> dict[str, Input]:
+        """The positional parameters by name."""
+        return {
+            parameter.name: _input(self.name, parameter, self._hints[parameter.name])
+            for parameter in inspect.signature(self.function).parameters.values()
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        }
+
+    @functools.cached_property
+    def settings(self) -> type[BaseModel]:
+        """The pydantic model of the keyword-only parameters, without ``context``."""
+        declared: dict[str, Any] = {
+            parameter.name: (
+                self._hints[parameter.name],
+                ... if parameter.default is parameter.empty else parameter.default,
+            )
+            for parameter in inspect.signature(self.function).parameters.values()
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != "context"
+        }
+        config = ConfigDict(extra="forbid", frozen=True)
+        return create_model(f"{self.name} settings", __config__=config, __doc__=self.summary, **declared)
+
+    @functools.cached_property
+    def outputs(self) -> dict[str, str]:
+        """The artefact fields of the result: type by field name. The other fields are metrics."""
+        hints = get_type_hints(self._hints["return"], localns=dict(ARTEFACTS))
+        names = [field.name for field in fields(self._hints["return"])]
+        return {name: hints[name].__name__ for name in names if _is_artefact(hints[name])}
+
+    @property
+    def takes_context(self) -> bool:
+        """Whether the function has a parameter ``context``."""
+        return "context" in inspect.signature(self.function).parameters
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether the function belongs to this package, so that its version says all about its code."""
+        return self.function.__module__.startswith("weightscape.")
+
+    @functools.cached_property
+    def _hints(self) -> dict[str, Any]:
+        return get_type_hints(self.function, localns=dict(ARTEFACTS), include_extras=True)
+
+
+def _is_artefact(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Artefact)
+
+
+def _input(operation_name: str, parameter: inspect.Parameter, hint: Any) -> Input:
+    artefacts = [member for member in (hint, *get_args(hint)) if _is_artefact(member)]
+    if len(artefacts) != 1:
+        raise WeightscapeError(
+            f"Operation {operation_name!r}: the positional parameter {parameter.name!r} must be annotated with one of "
+            f"{', '.join(ARTEFACTS)}; settings are keyword-only (write them after '*')."
+        )
+    if parameter.name.lower() in SQL_KEYWORDS:
+        raise WeightscapeError(
+            f"Operation {operation_name!r}: the parameter {parameter.name!r} is an SQL keyword and could not be used "
+            "in a 'where'; choose another name."
+        )
+    return Input(parameter.name, artefacts[0].__name__, optional=parameter.default is None)
+
+
+_REGISTERED: dict[str, Operation] = {}
+
+
+def operation(name: str, *, version: int) -> Callable[[Callable[..., Result]], Operation]:
+    """Register the decorated function as an operation.
+
+    Args:
+        name: The verb, as studies and the command line write it.
+        version: Raised whenever the meaning of the result or a default changes.
+
+    Raises:
+        WeightscapeError: If the signature cannot serve as a schema.
+    """
+
+    def register(function: Callable[..., Result]) -> Operation:
+        made = Operation(name, version, function)
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
+                raise WeightscapeError(f"Operation {name!r}: the signature is the schema and cannot have {parameter}.")
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.name in made.inputs:
+                raise WeightscapeError(f"Operation {name!r}: {parameter.name!r} is declared twice.")
+        _REGISTERED[name] = made
+        return made
+
+    return register
+
+
+@functools.cache
+def _modules() -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group="weightscape.operations")}
+
+
+def operation_names() -> tuple[str, ...]:
+    """Return the names of all operations that installed packages declare, without importing them."""
+    return tuple(sorted(_modules().keys() | _REGISTERED.keys()))
+
+
+def find_operation(name: str) -> Operation:
+    """Return an operation by its name or dotted path.
+
+    Raises:
+        SpecificationError: If there is no such operation; the message has the closest name.
+    """
+    if name not in _REGISTERED and name in _modules():
+        importlib.import_module(_modules()[name])
+    if name in _REGISTERED:
+        return _REGISTERED[name]
+    expected = "the name of an operation, or the dotted path of one"
+    try:
+        found = import_dotted(name) if "." in name or ":" in name else None
+    except ModelError as error:
+        raise SpecificationError([Problem("run", expected, repr(name), str(error))]) from error
+    if not isinstance(found, Operation):
+        raise SpecificationError([Problem("run", expected, repr(name), did_you_mean(name, operation_names()))])
+    return found
+
+
+def fingerprinted(settings: BaseModel, path: str = "") -> Iterator[tuple[str, Fingerprinted]]:
+    """Yield the settings, at any depth, that stand for content outside the study, with their dotted paths."""
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, Fingerprinted):
+            yield path + name, value
+        elif isinstance(value, BaseModel):
+            yield from fingerprinted(value, f"{path}{name}.")

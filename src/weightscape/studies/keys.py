@@ -1,0 +1,88 @@
+"""The key of a task: a hash of everything that determines its result.
+
+``blake2b(canonical JSON of {operation, version, settings without defaults, inputs, content})``. Left out on purpose:
+device, data type, threads, workers and package versions, which are recorded beside the result instead. Defaults are left
+out so that a new option does not rename what was computed before it existed; a changed default therefore needs a higher
+version, which a lock file enforces (``operations.lock.json``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from weightscape.operation import Operation, fingerprinted
+from weightscape.source import source_hash
+
+KEY_LENGTH = 32
+
+
+def canonical(value: Any) -> str:
+    """Return the one JSON text of a value: sorted keys, no spaces, negative zero as zero.
+
+    >>> canonical({"b": -0.0, "a": [1, None]})
+    '{"a":[1,null],"b":0.0}'
+
+    Raises:
+        ValueError: If the value holds NaN or an infinity, which JSON cannot say.
+    """
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value + 0.0
+    if isinstance(value, Mapping):
+        return {str(name): _plain(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(member) for member in value]
+    return value
+
+
+def digest(value: Any) -> str:
+    """Return the blake2b hash, as 32 hexadecimal digits, of the canonical JSON of a value."""
+    return hashlib.blake2b(canonical(value).encode(), digest_size=KEY_LENGTH // 2).hexdigest()
+
+
+def essential(settings: BaseModel) -> dict[str, Any]:
+    """Return validated settings as plain data without those that equal their default, at every depth."""
+    return settings.model_dump(mode="json", exclude_defaults=True)
+
+
+def content_of(operation: Operation, settings: BaseModel, data_root: Path | None = None) -> dict[str, str]:
+    """Return the fingerprints of all content that the settings stand for: data by name, user code by dotted path.
+
+    Raises:
+        DataError: If a data set is missing or damaged.
+        ModelError: If user code cannot be found.
+    """
+    found = {path: member.fingerprint(data_root) for path, member in fingerprinted(settings)}
+    if not operation.is_bundled:
+        found["operation"] = source_hash(f"{operation.function.__module__}.{operation.function.__name__}")
+    return {path: text for path, text in found.items() if text is not None}
+
+
+def task_key(operation: Operation, settings: BaseModel, inputs: Mapping[str, Any], content: Mapping[str, str]) -> str:
+    """Return the key of a task.
+
+    Args:
+        operation: What is done.
+        settings: Its validated settings.
+        inputs: By parameter, ``[key, artefact, step]``, or the ordered list of these for a population. Optional inputs
+            that are not given are left out.
+        content: Fingerprints of data and user code (:func:`content_of`).
+    """
+    return digest(
+        {
+            "operation": operation.name,
+            "version": operation.version,
+            "settings": essential(settings),
+            "inputs": dict(inputs),
+            "content": dict(content),
+        }
+    )

@@ -1,0 +1,82 @@
+"""The options of a stage: its grid, what it inherits from its inputs, and their validation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+
+from weightscape.operation import Operation
+from weightscape.studies.document import Location
+from weightscape.studies.inputs import Combination
+from weightscape.studies.problems import Problems, explain
+from weightscape.studies.specification import Stage, assign
+
+
+class Configuration(NamedTuple):
+    """The options of one point of a grid, and where those that the grid sets were written."""
+
+    options: dict[str, Any]
+    places: dict[str, Location]
+
+
+def configurations(name: str, stage: Stage, problems: Problems) -> Iterator[Configuration]:
+    """Yield the options of each point of the grid; the last axis varies fastest."""
+    for option, values in stage.grid.items():
+        if not values:
+            problems.add(("stages", name, "grid", option), "at least one value", "an empty list")
+    for point in product(*(enumerate(values) for values in stage.grid.values())):
+        options = copy.deepcopy(stage.settings)
+        places: dict[str, Location] = {}
+        for option, (index, value) in zip(stage.grid, point, strict=True):
+            assign(options, option, copy.deepcopy(value))
+            places[option] = ("stages", name, "grid", option, index)
+        yield Configuration(options, places)
+
+
+def inherited(
+    name: str, operation: Operation, combination: Combination, options: Mapping[str, Any], problems: Problems
+) -> dict[str, Any]:
+    """Return the required options that `options` omits and the inputs agree about."""
+    found: dict[str, Any] = {}
+    rows = [member.settings for members in combination.values() for member in members]
+    for option, declared in operation.settings.model_fields.items():
+        values = [row[option] for row in rows if option in row]
+        if not declared.is_required() or option in options or not values:
+            continue
+        if any(value != values[0] for value in values):
+            remedy = f"Write {option!r} in 'with', or join rows that agree."
+            problems.add(("stages", name, "with"), f"inputs that agree about {option!r}", "different values", remedy)
+        found[option] = values[0]
+    return found
+
+
+def validated(
+    name: str,
+    operation: Operation,
+    options: Mapping[str, Any],
+    places: Mapping[str, Location],
+    problems: Problems,
+    *,
+    partly: bool = False,
+) -> BaseModel | None:
+    """Return validated settings, or collect what is wrong with them.
+
+    Args:
+        name: Name of the stage.
+        operation: The operation.
+        options: Its options as written.
+        places: Where options of the grid were written.
+        problems: Collects mistakes.
+        partly: Whether options may be missing because inputs would supply them.
+    """
+    try:
+        return operation.settings.model_validate(options)
+    except ValidationError as error:
+        base: Location = ("stages", name, "with")
+        found = explain(error, operation.settings, problems.document, base, places)
+        problems.extend(problem for problem in found if not (partly and problem.received == "none"))
+        return None

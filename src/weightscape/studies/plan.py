@@ -1,0 +1,75 @@
+"""The values of planning: rows, tasks and the plan that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from weightscape.operation import Operation
+from weightscape.studies.binding import Bound
+from weightscape.studies.specification import Study
+
+
+@dataclass(frozen=True)
+class Task:
+    """One computation.
+
+    Attributes:
+        key: Hash of everything that determines the result.
+        operation: What is done.
+        settings: Its validated settings.
+        inputs: What fills its parameters; a tuple for a population.
+        content: Fingerprints of data and user code.
+    """
+
+    key: str
+    operation: Operation
+    settings: BaseModel
+    inputs: Mapping[str, Bound | tuple[Bound, ...]]
+    content: Mapping[str, str]
+
+    def upstream(self) -> Iterator[Bound]:
+        """Yield everything it takes."""
+        for value in self.inputs.values():
+            yield from value if isinstance(value, tuple) else (value,)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a stage.
+
+    Attributes:
+        settings: Its options, and the settings of its inputs under the names of the parameters.
+        key: Its task, or ``file:HASH`` for weights from a file.
+        path: The file, for weights from a file.
+    """
+
+    settings: Mapping[str, Any]
+    key: str
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """The planned rows of a stage and the outputs that each of them will have (artefact type by field)."""
+
+    rows: tuple[Row, ...]
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study amounts to.
+
+    Attributes:
+        study: The study.
+        stages: Planned rows by stage, in an order in which the stages can be computed.
+        tasks: The distinct tasks by key, in an order in which they can be computed.
+    """
+
+    study: Study
+    stages: Mapping[str, StagePlan]
+    tasks: Mapping[str, Task]

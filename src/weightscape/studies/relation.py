@@ -1,0 +1,128 @@
+"""Rows of settings as relations: join, filter, order, by one SQL expression.
+
+DuckDB evaluates the expression over relations named after the parameters, with access to files and the network off and
+the configuration locked. Results are in the order of the rows, whatever DuckDB's own order is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow
+
+ROW = "_row"
+Settings = dict[str, Any]
+
+
+def join(relations: Mapping[str, Sequence[Settings]], where: str | None) -> list[tuple[int, ...]]:
+    """Return the combinations of rows for which the condition holds.
+
+    Args:
+        relations: Settings of the rows of each relation, by its name.
+        where: An SQL condition such as ``source.seed < 3 and target.seed = source.seed + 3``; all combinations when None.
+
+    Returns:
+        For each combination one position per relation, in lexicographic order.
+
+    Raises:
+        ValueError: If the condition is not one SQL expression over the columns of the relations that is true or false.
+    """
+    if where is None:
+        return _product([len(rows) for rows in relations.values()])
+    if any(not rows for rows in relations.values()):
+        return []
+    import duckdb
+
+    try:
+        return _filtered(relations, where)
+    except duckdb.Error as error:
+        message = str(error).removeprefix("Binder Error: ").strip()
+        raise ValueError(message) from error
+
+
+def matching(rows: Sequence[Settings], where: str | None, name: str = "row") -> list[int]:
+    """Return the positions of the rows for which a condition on their columns holds.
+
+    Raises:
+        ValueError: As :func:`join`.
+    """
+    return [positions[0] for positions in join({name: rows}, where)]
+
+
+def _product(sizes: Sequence[int]) -> list[tuple[int, ...]]:
+    combinations: list[tuple[int, ...]] = [()]
+    for size in sizes:
+        combinations = [(*head, position) for head in combinations for position in range(size)]
+    return combinations
+
+
+def _filtered(relations: Mapping[str, Sequence[Settings]], where: str) -> list[tuple[int, ...]]:
+    import duckdb
+
+    connection = duckdb.connect(":memory:", config={"enable_external_access": "false", "threads": "1"})
+    connection.execute("SET lock_configuration = true")
+    joined: duckdb.DuckDBPyRelation | None = None
+    for name, rows in relations.items():
+        relation = connection.from_arrow(table_of(rows, numbered=True)).set_alias(name)
+        joined = relation if joined is None else joined.cross(relation)
+    assert joined is not None
+    numbers = [duckdb.SQLExpression(f'"{name}"."{ROW}"') for name in relations]
+    condition = duckdb.SQLExpression(where)
+    checked = joined.project(*numbers, condition.alias("_kept"))
+    if str(checked.types[-1]) not in {"BOOLEAN", '"NULL"'}:
+        raise ValueError(f"the condition is of type {checked.types[-1]}, not true or false")
+    kept = joined.filter(condition).project(*numbers).fetchall()
+    return sorted(tuple(int(number) for number in row) for row in kept)
+
+
+def table_of(rows: Sequence[Settings], *, numbered: bool = False) -> pyarrow.Table:
+    """Return rows as an Arrow table: nested settings become structs, columns of mixed types JSON text.
+
+    Args:
+        rows: Settings; keys that a row lacks are null.
+        numbered: Whether to add the position as column ``_row``.
+    """
+    import pyarrow
+
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name: _column([row.get(name) for row in rows]) for name in names}
+    if numbered:
+        columns[ROW] = pyarrow.array(range(len(rows)), pyarrow.int64())
+    return pyarrow.table(columns)
+
+
+def _column(values: list[Any]) -> pyarrow.Array:
+    import pyarrow
+
+    try:
+        return pyarrow.array(_without_empty(values))
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
+        if all(value is None or isinstance(value, dict) for value in values):
+            return _structs(values)
+        return pyarrow.array([_text(value) for value in values])
+
+
+def _structs(values: list[dict[str, Any] | None]) -> pyarrow.Array:
+    import pyarrow
+
+    names = list(dict.fromkeys(name for value in values if value for name in value))
+    fields = [_column([value.get(name) if value else None for value in values]) for name in names]
+    missing = pyarrow.array([value is None for value in values])
+    return pyarrow.StructArray.from_arrays(fields, names=names, mask=missing)
+
+
+def _without_empty(value: Any) -> Any:
+    # DuckDB has no struct without fields; such a setting says nothing and becomes null.
+    if isinstance(value, dict):
+        return {name: _without_empty(member) for name, member in value.items()} or None
+    if isinstance(value, list | tuple):
+        return [_without_empty(member) for member in value]
+    return value
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, sort_keys=True)

@@ -1,0 +1,71 @@
+"""Rows from outside a study: other studies of the workspace, single tasks by key, files of weights."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weightscape.errors import Problem, SpecificationError, StoreError, did_you_mean
+from weightscape.studies.plan import Row, StagePlan
+from weightscape.studies.reference import Reference
+
+if TYPE_CHECKING:
+    from weightscape.studies.store import Store
+
+
+class Sources:
+    """Finds what references outside the study name.
+
+    Args:
+        store: The workspace; without one only files are found.
+    """
+
+    def __init__(self, store: Store | None = None) -> None:
+        self._store = store
+
+    def table(self, reference: Reference, where: str) -> StagePlan:
+        """Return the rows that a reference names, and their outputs.
+
+        Raises:
+            SpecificationError: If there is nothing of that name.
+        """
+        if reference.kind == "path":
+            return _files(reference, where)
+        return self._task(reference, where) if reference.kind == "key" else self._stage(reference, where)
+
+    def _task(self, reference: Reference, where: str) -> StagePlan:
+        expected = "the key of a result in the workspace"
+        if self._store is None:
+            raise SpecificationError([Problem(where, expected, repr(reference.name), "No workspace is open.")])
+        try:
+            record = self._store.find(reference.name)
+        except StoreError as error:
+            raise SpecificationError([Problem(where, expected, repr(reference.name), str(error))]) from error
+        return StagePlan((Row(record.settings, record.key),), record.outputs)
+
+    def _stage(self, reference: Reference, where: str) -> StagePlan:
+        known = self._store.study_names() if self._store else ()
+        if self._store is None or reference.study not in known:
+            remedy = did_you_mean(str(reference.study), known) or "Run that study in this workspace first."
+            raise SpecificationError([Problem(where, "a study of this workspace", repr(reference.study), remedy)])
+        plan = json.loads((self._store.study_folder(str(reference.study)) / "plan.json").read_text())
+        if reference.name not in plan["stages"]:
+            remedy = did_you_mean(reference.name, plan["stages"])
+            raise SpecificationError([Problem(where, f"a stage of {reference.study!r}", repr(reference.name), remedy)])
+        stage = plan["stages"][reference.name]
+        return StagePlan(tuple(Row(row["settings"], row["key"]) for row in stage["rows"]), stage["outputs"])
+
+
+def _files(reference: Reference, where: str) -> StagePlan:
+    paths = sorted(glob.glob(str(Path(reference.name).expanduser()), recursive=True))
+    if not paths:
+        raise SpecificationError([Problem(where, "a file of weights", repr(reference.name), "No file has this path.")])
+    rows = []
+    for path in paths:
+        with open(path, "rb") as file:
+            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        rows.append(Row({"path": path}, f"file:{content}", path))
+    return StagePlan(tuple(rows), {"weights": "Weights"})

@@ -1,0 +1,216 @@
+"""Results on disk: one folder per task, published by one rename.
+
+``objects/ab/abcd.../`` holds ``object.json`` (settings, inputs, metrics, environment, checksums) and the artefacts as
+safetensors and Parquet. ``partial/KEY/`` holds what is being made. Files are the record: there is no index that could
+disagree with them, and the workspace can be moved or copied as a folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from weightscape.errors import StoreError
+from weightscape.results import Result, Scalar
+from weightscape.studies.artefacts import load_artefact, save_artefact
+from weightscape.studies.environment import environment
+from weightscape.studies.plan import Task
+
+_FORMAT = 1
+
+
+def workspace_folder(given: str | Path | None = None) -> Path:
+    """Return the workspace: the argument, else ``$WEIGHTSCAPE_WORKSPACE``, else ``./weightscape-runs``."""
+    return Path(given or os.environ.get("WEIGHTSCAPE_WORKSPACE") or "weightscape-runs")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A published result, read lazily.
+
+    Attributes:
+        key: Its key.
+        folder: Its folder.
+    """
+
+    key: str
+    folder: Path
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """What ``object.json`` says."""
+        return dict(json.loads((self.folder / "object.json").read_text(encoding="utf-8")))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings of the task, defaults included."""
+        return dict(self.content["settings"])
+
+    @property
+    def metrics(self) -> dict[str, Scalar]:
+        """The scalar fields of the result, without durations."""
+        return dict(self.content["metrics"])
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Artefact types by field."""
+        return dict(self.content["outputs"])
+
+    def artefact(self, field: str) -> Any:
+        """Read one field of the result.
+
+        Raises:
+            StoreError: If the result has no such field or its file cannot be read.
+        """
+        if field not in self.outputs:
+            raise StoreError(f"The result {self.key} has no field {field!r}; it has {', '.join(self.outputs)}.")
+        return load_artefact(self.outputs[field], self.folder, field)
+
+    def damaged(self) -> list[str]:
+        """Return the names of the files whose content is not what was published."""
+        return [
+            name
+            for name, checksum in self.content["files"].items()
+            if not (self.folder / name).is_file() or _checksum(self.folder / name) != checksum
+        ]
+
+
+class Store:
+    """A workspace folder.
+
+    Args:
+        folder: The workspace; made when something is written to it.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def find(self, prefix: str) -> Record:
+        """Return the result whose key begins with `prefix`.
+
+        Raises:
+            StoreError: If no result, or more than one, does.
+        """
+        matches = sorted(self.folder.glob(f"objects/{prefix[:2]}/{prefix}*/object.json"))
+        if len(matches) != 1:
+            found = ", ".join(match.parent.name for match in matches[:5]) or "none"
+            raise StoreError(f"Expected one result whose key begins with {prefix!r} in {self.folder}, found {found}.")
+        return Record(matches[0].parent.name, matches[0].parent)
+
+    def get(self, key: str) -> Record | None:
+        """Return a published result, or None."""
+        folder = self._object_folder(key)
+        return Record(key, folder) if (folder / "object.json").is_file() else None
+
+    def records(self) -> Iterator[Record]:
+        """Yield all published results, by key."""
+        for path in sorted(self.folder.glob("objects/*/*/object.json")):
+            yield Record(path.parent.name, path.parent)
+
+    def partial_folder(self, key: str) -> Path:
+        """Return the folder for the resumable state of a task."""
+        return self.folder / "partial" / key
+
+    def study_folder(self, name: str) -> Path:
+        """Return the folder of a study's plan, tables, figures and report."""
+        return self.folder / "studies" / name
+
+    def study_names(self) -> tuple[str, ...]:
+        """Return the names of the studies that were planned in this workspace."""
+        return tuple(sorted(path.parent.name for path in self.folder.glob("studies/*/plan.json")))
+
+    def log_file(self, key: str) -> Path:
+        """Return the file that keeps the traceback of a failed task."""
+        return self.folder / "logs" / f"{key}.txt"
+
+    def publish(self, task: Task, result: Result, *, seconds: float, device: str) -> Record:
+        """Write a result and make it visible, whole, under its key.
+
+        Raises:
+            StoreError: If the folder cannot be written; nothing half-written stays visible.
+        """
+        draft = self.folder / "partial" / f"{task.key}.{uuid.uuid4().hex}"
+        try:
+            draft.mkdir(parents=True)
+            for field, artefact in task.operation.outputs.items():
+                save_artefact(artefact, getattr(result, field), draft, field)
+            description = _describe(task, result, seconds=seconds, device=device, files=_checksums(draft))
+            (draft / "object.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+            _make_durable(draft)
+            self._move_into_place(task.key, draft)
+        except OSError as error:
+            raise StoreError(f"The result {task.key} cannot be written to {self.folder}: {error}") from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(self.partial_folder(task.key), ignore_errors=True)
+        self.log_file(task.key).unlink(missing_ok=True)
+        return Record(task.key, self._object_folder(task.key))
+
+    def discard(self, record: Record) -> None:
+        """Remove a result, for instance a damaged one."""
+        shutil.rmtree(record.folder)
+
+    def _object_folder(self, key: str) -> Path:
+        return self.folder / "objects" / key[:2] / key
+
+    def _move_into_place(self, key: str, draft: Path) -> None:
+        target = self._object_folder(key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.rename(target)
+        except OSError:
+            # Another process published the same key first; equal keys mean equal results.
+            if not (target / "object.json").is_file():
+                raise
+
+
+def _describe(task: Task, result: Result, *, seconds: float, device: str, files: Mapping[str, str]) -> dict[str, Any]:
+    metrics = result.metrics()
+    return {
+        "format": _FORMAT,
+        "key": task.key,
+        "operation": task.operation.name,
+        "version": task.operation.version,
+        "settings": task.settings.model_dump(mode="json"),
+        "inputs": {name: _identities(value) for name, value in task.inputs.items()},
+        "content": dict(task.content),
+        "outputs": dict(task.operation.outputs),
+        "metrics": {name: value for name, value in metrics.items() if not name.endswith("_seconds")},
+        "seconds": {
+            "total": seconds,
+            **{name.removesuffix("_seconds"): value for name, value in metrics.items() if name.endswith("_seconds")},
+        },
+        "environment": environment(device),
+        "files": dict(files),
+    }
+
+
+def _identities(value: Any) -> Any:
+    return [member.identity() for member in value] if isinstance(value, tuple) else value.identity()
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): _checksum(path) for path in files}
+
+
+def _make_durable(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,121 @@
+"""The tables of a study: one row per task, and the detail tables of its results with the settings beside them.
+
+Tables depend on the plan and the results alone: no times, no dates, so that running again gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weightscape.studies.execution import Outcome
+from weightscape.studies.plan import Plan, StagePlan
+from weightscape.studies.store import Store
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def write_study(plan: Plan, outcomes: Mapping[str, Outcome], store: Store) -> Path:
+    """Write ``plan.json`` and the tables of all stages into the folder of the study, which is returned."""
+    folder = store.study_folder(plan.study.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_text(folder / "plan.json", json.dumps(describe(plan), indent=1))
+    for name in plan.stages:
+        _write_table(folder / f"{name}.parquet", stage_table(plan, name, outcomes, store))
+        for field, artefact in plan.stages[name].outputs.items():
+            if artefact == "Table":
+                _write_table(folder / f"{name}.{field}.parquet", detail_table(plan, name, field, store))
+    return folder
+
+
+def describe(plan: Plan) -> dict[str, Any]:
+    """Return a plan as plain data: what other studies and people can read."""
+    stages = {
+        name: {
+            "operation": plan.study.settings.stages[name].run,
+            "outputs": dict(stage.outputs),
+            "rows": [{"key": row.key, "settings": dict(row.settings)} for row in stage.rows],
+        }
+        for name, stage in plan.stages.items()
+    }
+    document = plan.study.settings.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return {
+        "format": 1,
+        "study": plan.study.name,
+        "about": plan.study.settings.about,
+        "document": document,
+        "stages": stages,
+    }
+
+
+def stage_table(plan: Plan, name: str, outcomes: Mapping[str, Outcome], store: Store) -> pandas.DataFrame:
+    """Return one row per task: key, status, message, settings (nested ones dotted) and metrics."""
+    import pandas
+
+    rows = []
+    for row in plan.stages[name].rows:
+        record = store.get(row.key)
+        outcome = outcomes.get(row.key, Outcome("waiting"))
+        status = "done" if record else outcome.status
+        head = {"key": row.key, "status": status, "message": "" if record else outcome.message}
+        rows.append({**head, **flattened(row.settings), **(record.metrics if record else {})})
+    return pandas.DataFrame(rows)
+
+
+def detail_table(plan: Plan, name: str, field: str, store: Store) -> pandas.DataFrame:
+    """Return the detail tables of all finished rows of a stage, one below the other, settings beside each line."""
+    import pandas
+
+    parts = []
+    settings = _varying(plan.stages[name])
+    for row, columns in zip(plan.stages[name].rows, settings, strict=True):
+        record = store.get(row.key)
+        if record is None:
+            continue
+        detail = record.artefact(field)
+        beside = pandas.DataFrame([{"key": row.key, **columns}]).loc[[0] * len(detail)].reset_index(drop=True)
+        own = beside[[column for column in beside if column not in detail]]
+        parts.append(pandas.concat([own, detail.reset_index(drop=True)], axis=1))
+    return pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame({"key": pandas.Series(dtype="str")})
+
+
+def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings under dotted names; lists become their JSON text.
+
+    >>> flattened({"seed": 1, "recipe": {"lr": 0.1, "milestones": [3]}})
+    {'seed': 1, 'recipe.lr': 0.1, 'recipe.milestones': '[3]'}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat.update(flattened(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = json.dumps(value) if isinstance(value, list | tuple) else value
+    return flat
+
+
+def _varying(stage: StagePlan) -> list[dict[str, Any]]:
+    # Settings that all rows share would repeat in each line of a detail table; the stage's own table has them.
+    rows = [flattened(row.settings) for row in stage.rows]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    kept = [
+        name
+        for name in names
+        if len({json.dumps(row.get(name)) for row in rows}) > 1 or name.rpartition(".")[2] == "seed"
+    ]
+    return [{name: row.get(name) for name in kept} for row in rows]
+
+
+def _write_table(path: Path, table: pandas.DataFrame) -> None:
+    draft = path.with_suffix(".draft")
+    table.to_parquet(draft, index=False)
+    draft.replace(path)
+
+
+def _write_text(path: Path, text: str) -> None:
+    draft = path.with_suffix(".draft")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)

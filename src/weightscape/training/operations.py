@@ -1,0 +1,72 @@
+"""How studies train and evaluate networks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from weightscape.data.specification import DataSpec
+from weightscape.models.architecture import Architecture
+from weightscape.operation import Context, operation
+from weightscape.training.recipe import Keep, Recipe
+from weightscape.training.result import Evaluation, TrainResult
+
+if TYPE_CHECKING:
+    from weightscape.weights.algebra import Weights
+
+
+Split: TypeAlias = Literal["train", "validation", "test"]
+
+
+@operation("train", version=1)
+def train(
+    start: Weights | None = None,
+    *,
+    model: Architecture,
+    data: DataSpec,
+    recipe: Recipe = Recipe(),  # noqa: B008 (frozen)
+    seed: int = 0,
+    init_seed: int | None = None,
+    order_seed: int | None = None,
+    keep: Keep = "ends",
+    context: Context,
+) -> TrainResult:
+    """Train a network from its seeded initialisation, or from given weights.
+
+    ``seed`` sets the initialisation and the order of the data; ``init_seed`` and ``order_seed`` set one of them alone.
+    """
+    from weightscape.data.loading import load_data
+    from weightscape.models.building import build_model
+    from weightscape.training.run import train_model
+
+    dataset = load_data(data, root=context.data_root, device=context.device)
+    network = build_model(
+        model, shape=dataset.shape, classes=len(dataset.classes), seed=seed if init_seed is None else init_seed
+    )
+    if start is not None:
+        network.load_state_dict(start)
+    return train_model(
+        network,
+        dataset,
+        recipe=recipe,
+        order_seed=seed if order_seed is None else order_seed,
+        keep=keep,
+        device=context.device,
+        resume=context.partial,
+        on_epoch=lambda done, total, row: context.progress(done / total, f"epoch {done} of {total}"),
+        should_stop=context.should_stop,
+    )
+
+
+@operation("evaluate", version=1)
+def evaluate(
+    weights: Weights, *, model: Architecture, data: DataSpec, split: Split = "test", context: Context
+) -> Evaluation:
+    """Measure loss and accuracy of given weights on one split."""
+    from weightscape.data.loading import load_data
+    from weightscape.models.building import build_model
+    from weightscape.training.evaluation import evaluate as evaluate_model
+
+    dataset = load_data(data, root=context.data_root, device=context.device)
+    network = build_model(model, shape=dataset.shape, classes=len(dataset.classes))
+    network.load_state_dict(weights)
+    return evaluate_model(network, getattr(dataset, split), device=context.device)
