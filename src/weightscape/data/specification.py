@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
+
+from weightscape.data.catalogue import check_classes, check_size, describe
+from weightscape.errors import DataError
 
 Augmentation: TypeAlias = Literal["none", "flip", "pad-crop", "pad-crop-flip"]
+
+
+def _checked(check: Callable[..., object], *arguments: Any) -> None:
+    """Run a check of the catalogue so that pydantic joins its message with the place in the study file.
+
+    Raises:
+        ValueError: With the message of the check, if it fails.
+    """
+    try:
+        check(*arguments)
+    except DataError as error:
+        raise ValueError(str(error)) from None
 
 
 class DataSettings(BaseModel):
@@ -17,7 +42,7 @@ class DataSettings(BaseModel):
         size: Side to which images are enlarged, in pixels; the data set's own size by default.
         classes: Labels to keep, renumbered from 0 in the given order; all by default.
         fraction: Share of each class of the training split that is kept.
-        validation: Share of the official training set that becomes the validation split.
+        validation: Share of each class of the official training set that becomes the validation split.
         split_seed: Seed of the training/validation split and of `fraction`.
         augment: Augmentation of training batches.
     """
@@ -31,6 +56,26 @@ class DataSettings(BaseModel):
     validation: float = Field(default=0.1, gt=0, lt=1)
     split_seed: int = 777
     augment: Augmentation = "none"
+
+    @field_validator("name")
+    @classmethod
+    def _exists(cls, name: str) -> str:
+        _checked(describe, name)
+        return name
+
+    @field_validator("size")
+    @classmethod
+    def _enlarges(cls, size: int | None, info: ValidationInfo) -> int | None:
+        if "name" in info.data:
+            _checked(check_size, describe(info.data["name"]), size)
+        return size
+
+    @field_validator("classes")
+    @classmethod
+    def _are_there(cls, classes: tuple[int, ...] | None, info: ValidationInfo) -> tuple[int, ...] | None:
+        if "name" in info.data:
+            _checked(check_classes, describe(info.data["name"]), classes)
+        return classes
 
 
 def _from_name(value: Any) -> Any:

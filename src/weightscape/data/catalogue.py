@@ -1,0 +1,163 @@
+"""The catalogue of data sets: what they are, whether their files are here, what a network will see. Loads no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weightscape.data.entries import ENTRIES, Entry
+from weightscape.data.files import data_root, expected_files, files_in, search_folders
+from weightscape.data.fingerprinting import fingerprint_of
+from weightscape.errors import DataError, did_you_mean
+from weightscape.results import Result
+
+if TYPE_CHECKING:
+    from weightscape.data.specification import DataSettings
+
+__all__ = ["Entry", "Summary", "data_root", "describe", "fingerprint", "names", "shape_and_classes", "summary"]
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all data sets."""
+    return tuple(ENTRIES)
+
+
+def describe(name: str) -> Entry:
+    """Return what the catalogue says about a data set.
+
+    Raises:
+        DataError: If there is no such data set.
+    """
+    if name not in ENTRIES:
+        raise DataError(f"There is no data set {name!r}. {did_you_mean(name, ENTRIES)}")
+    return ENTRIES[name]
+
+
+def shape_and_classes(settings: DataSettings | str) -> tuple[tuple[int, int, int], int]:
+    """Return the shape ``(C, H, W)`` of the images and the number of classes a network will see.
+
+    Raises:
+        DataError: If the data set does not exist, or the size or the classes do not fit it.
+    """
+    if isinstance(settings, str):
+        entry = describe(settings)
+        return entry.shape, len(entry.classes)
+    entry = describe(settings.name)
+    check_size(entry, settings.size)
+    check_classes(entry, settings.classes)
+    channels, height, width = entry.shape
+    shape = (channels, settings.size or height, settings.size or width)
+    return shape, len(entry.classes if settings.classes is None else settings.classes)
+
+
+def check_size(entry: Entry, size: int | None) -> None:
+    """Check that images are not made smaller.
+
+    Raises:
+        DataError: If they would be.
+    """
+    if size is not None and size < max(entry.shape[1:]):
+        raise DataError(
+            f"size: {entry.name} has images of {entry.shape[1]} x {entry.shape[2]} pixels, which can be enlarged "
+            f"but not reduced to {size}. Leave size out, or give {max(entry.shape[1:])} or more."
+        )
+
+
+def check_classes(entry: Entry, classes: tuple[int, ...] | None) -> None:
+    """Check that a subset of classes exists, has no repetition and leaves something to tell apart.
+
+    Raises:
+        DataError: If it does not.
+    """
+    if classes is None:
+        return
+    last = len(entry.classes) - 1
+    unknown = sorted({label for label in classes if not 0 <= label <= last})
+    if unknown:
+        raise DataError(f"classes: {entry.name} has the labels 0 to {last}, received {', '.join(map(str, unknown))}.")
+    repeated = sorted({label for label in classes if classes.count(label) > 1})
+    if repeated:
+        raise DataError(f"classes: each label may be given once, received {', '.join(map(str, repeated))} repeatedly.")
+    if len(classes) < 2:
+        raise DataError(f"classes: at least two labels are needed, received {len(classes)}.")
+
+
+def fingerprint(settings: DataSettings | str, root: str | Path | None = None) -> str:
+    """Return the hash of the content of a data set's files, as 32 hexadecimal digits.
+
+    The content alone counts: compressed or not, in one parquet file or several, in any folder, gives the same. What
+    `settings` choose from the content is not in it, for that is part of a task's configuration.
+
+    Raises:
+        DataError: If files are missing (naming them), damaged, or another data set's.
+    """
+    return fingerprint_of(describe(settings if isinstance(settings, str) else settings.name), root)
+
+
+@dataclass(frozen=True)
+class Summary(Result):
+    """A data set and the state of its files.
+
+    Attributes:
+        name: Name in the catalogue.
+        title: Name in sentences.
+        shape: Shape of an image, ``C x H x W``.
+        classes: Number of classes.
+        train_size: Images in the official training set.
+        test_size: Images in the official test set.
+        present: Whether all files are in one folder.
+        folder: That folder; where it is absent, the folder in which to put the files.
+        size_bytes: Size of the files on disk, if present.
+        licence: Terms of use.
+        files: Paths of the files that are there, by role, empty where missing.
+        looked_for: Names of the files.
+        looked_in: Folders that were searched, in this order.
+        entry: Everything the catalogue says.
+    """
+
+    name: str
+    title: str
+    shape: str
+    classes: int
+    train_size: int
+    test_size: int
+    present: bool
+    folder: str
+    size_bytes: int | None
+    licence: str
+    files: dict[str, tuple[Path, ...]]
+    looked_for: tuple[str, ...]
+    looked_in: tuple[Path, ...]
+    entry: Entry
+
+
+def summary(name: str, root: str | Path | None = None) -> Summary:
+    """Return a data set's entry and which of its files are present, without reading them.
+
+    Raises:
+        DataError: If there is no such data set.
+    """
+    entry = describe(name)
+    folders = search_folders(entry, root)
+    found = [(folder, files_in(entry, folder, data_root(root))) for folder in folders]
+    # The folder with the most roles; among equals the one that is searched first.
+    folder, files = max(found, key=lambda pair: sum(map(bool, pair[1].values())))
+    present = all(files.values())
+    paths = [path for role in files.values() for path in role]
+    return Summary(
+        name=entry.name,
+        title=entry.title,
+        shape=" x ".join(map(str, entry.shape)),
+        classes=len(entry.classes),
+        train_size=entry.train_size,
+        test_size=entry.test_size,
+        present=present,
+        folder=str(folder),
+        size_bytes=sum(path.stat().st_size for path in paths) if present else None,
+        licence=entry.licence,
+        files=files,
+        looked_for=tuple(expected_files(entry)),
+        looked_in=tuple(folders),
+        entry=entry,
+    )
