@@ -23,6 +23,10 @@ class ModelError(WeightscapeError):
     """A model cannot be built, or a layer or tensor of it does not exist or does not fit."""
 
 
+class TrainingError(WeightscapeError):
+    """A run cannot start as asked, or its loss is no longer finite."""
+
+
 class SymmetryError(WeightscapeError):
     """A permutation does not fit the model it is applied to, or does not preserve its function."""
 

@@ -13,6 +13,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    model_validator,
 )
 
 from weightscape.step import Step
@@ -20,6 +21,9 @@ from weightscape.step import Step
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_Decay: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Sgd(_Settings):
@@ -31,13 +35,19 @@ class Sgd(_Settings):
     nesterov: bool = False
     weight_decay: NonNegativeFloat = 0.0
 
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Sgd:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
 
 class Adam(_Settings):
     """Adam with L2 regularisation, as in ``torch.optim.Adam``."""
 
     name: Literal["adam"]
     lr: PositiveFloat = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[_Decay, _Decay] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = 0.0
 
 
@@ -54,7 +64,7 @@ class Cosine(_Settings):
 
 
 class MultiStep(_Settings):
-    """The learning rate is multiplied by `factor` at the start of each of the epochs in `milestones` (counted from 0)."""
+    """The learning rate is multiplied by `factor` at the start of each epoch in `milestones`, counted from 0."""
 
     name: Literal["multistep"]
     milestones: tuple[PositiveInt, ...]

@@ -11,6 +11,8 @@ from weightscape.step import Step
 from weightscape.weights.algebra import Weights
 from weightscape.weights.files import load_weights, save_weights
 
+_LENGTH_FILE = "iterations-per-epoch.json"
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -25,15 +27,20 @@ class Trajectory:
 
     Args:
         snapshots: Weights, or the path of a safetensors file with them, by step.
+        iterations_per_epoch: Length of an epoch, where known: ``500it`` and ``1ep70it`` may then name one snapshot.
 
     Raises:
         StoreError: If there is no snapshot.
     """
 
-    def __init__(self, snapshots: Mapping[Step, Weights | Path]) -> None:
+    def __init__(self, snapshots: Mapping[Step, Weights | Path], *, iterations_per_epoch: int | None = None) -> None:
         if not snapshots:
             raise StoreError("A trajectory has at least one snapshot, received none.")
-        self._snapshots = dict(sorted(snapshots.items()))
+        self.iterations_per_epoch = iterations_per_epoch
+        self._snapshots = dict(sorted((self._normalised(step), value) for step, value in snapshots.items()))
+
+    def _normalised(self, step: Step) -> Step:
+        return step if self.iterations_per_epoch is None else step.normalised(self.iterations_per_epoch)
 
     @classmethod
     def open(cls, folder: str | Path) -> Trajectory:
@@ -45,7 +52,9 @@ class Trajectory:
         files = sorted(Path(folder).glob("*.safetensors"))
         if not files:
             raise StoreError(f"{folder} holds no snapshots (files named like 15ep.safetensors).")
-        return cls({Step.parse(file.stem): file for file in files})
+        length = Path(folder) / _LENGTH_FILE
+        iterations = int(length.read_text()) if length.exists() else None
+        return cls({Step.parse(file.stem): file for file in files}, iterations_per_epoch=iterations)
 
     def save(self, folder: str | Path) -> None:
         """Write one safetensors file per snapshot into a folder, which is created."""
@@ -53,6 +62,8 @@ class Trajectory:
         folder.mkdir(parents=True, exist_ok=True)
         for snapshot in self:
             save_weights(folder / f"{snapshot.step}.safetensors", snapshot.weights)
+        if self.iterations_per_epoch is not None:
+            (folder / _LENGTH_FILE).write_text(f"{self.iterations_per_epoch}\n")
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -77,7 +88,7 @@ class Trajectory:
         """
         if step in {"first", "last"}:
             step = self.steps[0 if step == "first" else -1]
-        step = Step.parse(step)
+        step = self._normalised(Step.parse(step))
         if step not in self._snapshots:
             kept = ", ".join(map(str, self.steps))
             raise StoreError(f"No snapshot was kept at {step}; kept: {kept}. Add the step to the run's 'keep'.")

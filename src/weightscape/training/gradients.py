@@ -1,0 +1,96 @@
+"""The loss gradient at given parameters, averaged over batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from weightscape.errors import ModelError, TrainingError
+from weightscape.training.layout import memory_format, place, private_copy
+from weightscape.weights.algebra import Weights, check_alike, select
+
+_DROPOUT = nn.modules.dropout._DropoutNd
+_NORMALISATION = nn.modules.batchnorm._NormBase
+
+
+class GradientOracle:
+    """Gradients of the mean cross-entropy of one architecture at many parameters.
+
+    The model is in training mode: batch norm uses the statistics of the batch, as it does in training, but leaves its
+    running statistics alone. Dropout is off, so that the gradient is a function of the weights and batches.
+
+    A private copy of the model stays in its fast memory layout between calls. A call costs one forward and backward
+    pass per batch, and copies of the parameters and of the gradient.
+
+    Args:
+        model: Template; never changed. Gradients are taken for all its parameters, also those that require none.
+        device: Where to compute.
+    """
+
+    def __init__(self, model: nn.Module, device: str | torch.device = "cpu") -> None:
+        self._device = torch.device(device)
+        self._layout = memory_format(model)
+        self._model = private_copy(model, self._device).train()
+        for module in self._model.modules():
+            if isinstance(module, _NORMALISATION):
+                module.track_running_stats = False
+            elif isinstance(module, _DROPOUT):
+                module.eval()
+        self._parameters = {name: parameter.requires_grad_() for name, parameter in self._model.named_parameters()}
+        self._buffers = dict(self._model.named_buffers())
+        self._first_buffers = {name: buffer.clone() for name, buffer in self._buffers.items()}
+
+    def gradient(self, weights: Mapping[str, Tensor], batches: Sequence[tuple[Tensor, Tensor]]) -> Weights:
+        """Return the gradient by parameter, averaged over the batches with equal weight.
+
+        Args:
+            weights: All parameters of the model; buffers that are not given are the template's.
+            batches: Images ``(b, c, h, w)`` and labels ``(b,)``; at least one batch.
+
+        Raises:
+            ModelError: If a parameter is missing or has another shape than in the model.
+            TrainingError: If there is no batch.
+        """
+        if not batches:
+            raise TrainingError("Expected at least one batch for a gradient, received none.")
+        self._load(weights)
+        self._model.zero_grad(set_to_none=True)
+        for images, labels in batches:
+            logits = self._model(place(images, self._device, self._layout))
+            loss = functional.cross_entropy(logits, labels.to(self._device, non_blocking=True))
+            (loss / len(batches)).backward()  # type: ignore[no-untyped-call]
+        return {name: self._take(parameter) for name, parameter in self._parameters.items()}
+
+    @torch.no_grad()
+    def _load(self, weights: Mapping[str, Tensor]) -> None:
+        missing = self._parameters.keys() - weights.keys()
+        if missing:
+            raise ModelError(
+                f"Expected weights with all {len(self._parameters)} parameters of the model; "
+                f"{', '.join(sorted(missing)[:5])} missing."
+            )
+        mine: Weights = {**self._parameters, **self._buffers}
+        source = select({**self._first_buffers, **weights}, mine)
+        check_alike(source, mine)
+        for name, tensor in mine.items():
+            tensor.copy_(source[name])
+
+    @staticmethod
+    def _take(parameter: Tensor) -> Tensor:
+        """Hand the gradient over, in the ordinary layout; an unused parameter's is zero."""
+        gradient, parameter.grad = parameter.grad, None
+        return torch.zeros_like(parameter) if gradient is None else gradient.contiguous()
+
+
+def mean_gradient(model: nn.Module, weights: Mapping[str, Tensor], batches: Sequence[tuple[Tensor, Tensor]]) -> Weights:
+    """Return one gradient as :class:`GradientOracle` does; use that class for many of them.
+
+    Raises:
+        ModelError: If a parameter is missing or has another shape than in the model.
+        TrainingError: If there is no batch.
+    """
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    return GradientOracle(model, device).gradient(weights, batches)

@@ -1,0 +1,46 @@
+"""What tells one run from another: the check that a checkpoint belongs to the run that reads it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from weightscape.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from weightscape.data.dataset import Dataset, Split
+
+
+def _digest(parts: Iterable[tuple[str, Tensor]]) -> str:
+    hasher = hashlib.blake2b(digest_size=16)
+    for name, tensor in parts:
+        hasher.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        hasher.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return hasher.hexdigest()
+
+
+def _split_digest(split: Split) -> str:
+    return _digest([(name, getattr(split, name)) for name in ("images", "labels", "mean", "std")])
+
+
+def run_identity(
+    model: nn.Module, dataset: Dataset, *, recipe: Recipe, order_seed: int, keep: Iterable[str], device: torch.device
+) -> Mapping[str, Any]:
+    """Return JSON values that are equal for two calls only if the calls do the same run.
+
+    Contents are hashed: the same model under another name, or the same data from another folder, are the same run.
+    """
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "order_seed": order_seed,
+        "keep": list(keep),
+        "model": hashlib.blake2b(str(model).encode(), digest_size=16).hexdigest(),
+        "start": _digest(model.state_dict().items()),
+        "data": {name: _split_digest(getattr(dataset, name)) for name in ("train", "validation", "test")},
+        "augment": dataset.settings.augment,
+        "device": device.type,
+    }
