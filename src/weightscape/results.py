@@ -24,7 +24,7 @@ class Result:
 
     def metrics(self) -> dict[str, Scalar]:
         """Return the scalar fields by name, in the order of their declaration."""
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        values: dict[str, Any] = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
         return {
             name: value
             for name, value in values.items()
@@ -36,3 +36,8 @@ class Result:
         import pandas
 
         return pandas.DataFrame([self.metrics()])
+
+
+def _plain(value: Any) -> Any:
+    """Return the Python number in a NumPy or torch scalar; other values as they are."""
+    return value.item() if hasattr(value, "dtype") and getattr(value, "shape", None) == () else value

@@ -54,5 +54,6 @@ def seeded(seed: int, purpose: str, *index: int | str) -> Iterator[None]:
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, purpose, *index))
+        # torch.manual_seed would seed the generators of other devices too, and they are not restored
+        torch.default_generator.manual_seed(derive(seed, purpose, *index))
         yield

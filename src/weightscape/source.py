@@ -16,14 +16,14 @@ def import_dotted(path: str) -> Any:
     """Import ``package.module.name`` (or ``package.module:name``).
 
     Raises:
-        ModelError: If the module cannot be imported or has no such name.
+        ModelError: If the module cannot be imported, fails while it is imported, or has no such name.
     """
     module_name, _, name = path.replace(":", ".").rpartition(".")
     try:
         return getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # the module is foreign code: whatever it raises is its user's to read
         raise ModelError(
-            f"{path!r} cannot be imported: {error}. A dotted path names a module that Python finds "
+            f"{path!r} cannot be imported: {error!r}. A dotted path names a module that Python finds "
             "(the study's own folder is searched too) and a class or function in it."
         ) from error
 
@@ -44,9 +44,9 @@ def source_hash(path: str) -> str:
         spec = importlib.util.find_spec(module_name)
     except (ImportError, ValueError) as error:
         raise ModelError(f"The module {module_name!r} of {path!r} cannot be found: {error}") from error
-    if spec is None or not spec.origin:
+    if spec is None or not spec.origin or not spec.has_location:
         raise ModelError(
-            f"The module {module_name!r} of {path!r} cannot be found on Python's path or beside the study."
+            f"The module {module_name!r} of {path!r} has no source file on Python's path or beside the study."
         )
     file = Path(spec.origin)
     return _file_hash(file, file.stat().st_mtime_ns)

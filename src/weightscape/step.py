@@ -8,7 +8,7 @@ from typing import Any
 
 from weightscape.errors import WeightscapeError
 
-_PATTERN = re.compile(r"(?:(\d+)ep)?(?:(\d+)it)?")
+_PATTERN = re.compile(r"(?:(\d+)ep)?(?:(\d+)it)?", re.ASCII)
 
 
 @dataclass(frozen=True, order=True)
@@ -56,7 +56,12 @@ class Step:
 
         >>> Step.parse("500it").normalised(200)
         Step(epoch=2, iteration=100)
+
+        Raises:
+            WeightscapeError: If an epoch has no iterations.
         """
+        if iterations_per_epoch < 1:
+            raise WeightscapeError(f"An epoch has at least one iteration, received {iterations_per_epoch}.")
         total = self.total(iterations_per_epoch)
         return Step(*divmod(total, iterations_per_epoch))
 
@@ -78,5 +83,5 @@ class Step:
         return core_schema.no_info_plain_validator_function(
             validate,
             serialization=core_schema.plain_serializer_function_ser_schema(str),
-            json_schema_input_schema=core_schema.str_schema(pattern=r"^(\d+ep)?(\d+it)?$"),
+            json_schema_input_schema=core_schema.str_schema(pattern=r"^(\d+ep(\d+it)?|\d+it)$"),
         )

@@ -1,19 +1,20 @@
 """Arithmetic on weights.
 
-Weights are a plain state dict, ``dict[str, Tensor]``. Functions return new dictionaries with new storage and never change
-their arguments. What must tell parameters from buffers takes the names of the parameters: batch-norm buffers are carried
-over, never interpolated.
+Weights are a plain state dict, ``dict[str, Tensor]``. Functions return new dictionaries with new storage and never
+change their arguments (:func:`select` alone returns the tensors themselves). What must tell parameters from buffers
+takes the names of the parameters: batch-norm buffers are carried over, never interpolated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from math import sqrt
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from weightscape.errors import ModelError
+from weightscape.errors import ModelError, did_you_mean
 
 Weights: TypeAlias = dict[str, Tensor]
 
@@ -29,8 +30,17 @@ def parameters_of(module: nn.Module) -> Weights:
 
 
 def select(weights: Mapping[str, Tensor], names: Iterable[str]) -> Weights:
-    """Return the named tensors, in the order of `names`."""
-    return {name: weights[name] for name in names}
+    """Return the named tensors themselves, in the order of `names`.
+
+    Raises:
+        ModelError: If a tensor does not exist.
+    """
+    chosen: Weights = {}
+    for name in names:
+        if name not in weights:
+            raise ModelError(f"The weights have no tensor {name!r}. {did_you_mean(name, weights)}")
+        chosen[name] = weights[name]
+    return chosen
 
 
 def check_alike(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> None:
@@ -78,25 +88,39 @@ def lerp(start: Weights, end: Weights, fraction: float, parameters: Collection[s
         start: Weights at fraction 0.
         end: Weights at fraction 1.
         fraction: Position on the line; values outside [0, 1] extrapolate.
-        parameters: Names to interpolate; the other tensors (buffers) are taken from `start`. All names by default.
+        parameters: Names to interpolate; the other tensors (buffers) are taken from `start`. All floating-point tensors
+            by default, so that counters stay whole numbers.
+
+    Raises:
+        ModelError: If the weights are of different architectures or a name in `parameters` does not exist.
     """
     check_alike(start, end)
-    names = start.keys() if parameters is None else parameters
-    moved = {
-        name: end[name].clone() if fraction == 1 else start[name] + fraction * (end[name] - start[name])
-        for name in names
-    }
+    names = parameters if parameters is not None else [name for name in start if start[name].is_floating_point()]
+    moved = {name: _between(tensor, end[name], fraction) for name, tensor in select(start, names).items()}
     return {name: moved[name] if name in moved else tensor.clone() for name, tensor in start.items()}
 
 
+def _between(start: Tensor, end: Tensor, fraction: float) -> Tensor:
+    """Interpolate; the ends apart, because rounding (or an infinite difference) would miss them."""
+    if fraction in {0, 1}:
+        return (end if fraction else start).clone()
+    return start + fraction * (end - start)
+
+
 def dot(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> float:
-    """Return the inner product over all tensors, accumulated in float64."""
-    return sum(float(torch.sum(tensor.double() * right[name].double())) for name, tensor in left.items())
+    """Return the inner product over all tensors, accumulated in float64.
+
+    Raises:
+        ModelError: If the weights are of different architectures.
+    """
+    check_alike(left, right)
+    products = [torch.sum(tensor.double() * right[name].double()) for name, tensor in left.items()]
+    return float(torch.stack(products).sum()) if products else 0.0
 
 
 def norm(weights: Mapping[str, Tensor]) -> float:
     """Return the Euclidean norm over all tensors."""
-    return dot(weights, weights) ** 0.5
+    return sqrt(dot(weights, weights))
 
 
 def cosine(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> float:
@@ -119,7 +143,7 @@ def unflatten(vector: Tensor, like: Mapping[str, Tensor]) -> Weights:
     sizes = [tensor.numel() for tensor in like.values()]
     if vector.numel() != sum(sizes):
         raise ModelError(f"Expected a vector of {sum(sizes)} entries, received {vector.numel()}.")
-    parts = vector.split(sizes)
+    parts = torch.split(vector, sizes)
     return {name: part.reshape(tensor.shape).clone() for (name, tensor), part in zip(like.items(), parts, strict=True)}
 
 

@@ -1,7 +1,7 @@
 """Batch-norm statistics after a change of weights.
 
-Weights that were moved, averaged or interpolated no longer fit the running statistics they came with. What to do about it
-is a measured choice (``none`` or ``recalibrate``), never a silent one.
+Weights that were moved, averaged or interpolated no longer fit the running statistics they came with. What to do about
+it is a measured choice (``none`` or ``recalibrate``), never a silent one.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from weightscape.errors import ModelError
+
 BatchNormPolicy: TypeAlias = Literal["none", "recalibrate"]
 
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
 
-def batch_norms(model: nn.Module) -> list[nn.Module]:
+def batch_norms(model: nn.Module) -> list[_BATCH_NORM]:
     """Return the batch-norm layers of a model that track running statistics."""
     return [module for module in model.modules() if isinstance(module, _BATCH_NORM) and module.running_mean is not None]
 
@@ -26,35 +28,48 @@ def batch_norms(model: nn.Module) -> list[nn.Module]:
 def recalibrate(model: nn.Module, inputs: Iterable[Tensor]) -> int:
     """Replace the running statistics of `model`, in place, by cumulative means over the given inputs.
 
-    Runs forward passes in training mode without gradients; each layer's momentum and the model's mode are restored.
-    A model without batch norm is left alone and costs nothing.
+    Every batch counts equally: a running mean becomes the mean of the batches' means, a running variance the mean of
+    their unbiased variances. The batch norms alone run in training mode, so that dropout stays off; momenta and modes
+    are restored. A model without batch norm is left alone and costs nothing.
 
     Args:
-        model: The model whose statistics are replaced.
+        model: The model whose statistics are replaced. It keeps its statistics when a forward pass fails.
         inputs: Batches ``(n, ...)`` of inputs as the model takes them.
 
     Returns:
         The number of batches used.
+
+    Raises:
+        ModelError: If there are no batches.
     """
     layers = batch_norms(model)
     if not layers:
         return 0
-    was_training = model.training
+    modes = {module: module.training for module in model.modules()}
     momenta = [layer.momentum for layer in layers]
-    frozen = [module for module in model.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None
-    model.train()
-    for module in frozen:
-        module.eval()
-    count = 0
+    statistics = [{name: buffer.clone() for name, buffer in layer.named_buffers()} for layer in layers]
     try:
-        for batch in inputs:
-            model(batch)
-            count += 1
+        return _accumulate(model, layers, inputs)
+    except BaseException:
+        for layer, saved in zip(layers, statistics, strict=True):
+            layer.load_state_dict(saved, strict=False)
+        raise
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
-        model.train(was_training)
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _accumulate(model: nn.Module, layers: list[_BATCH_NORM], inputs: Iterable[Tensor]) -> int:
+    model.eval()
+    for layer in layers:
+        layer.train()
+        layer.reset_running_stats()
+        layer.momentum = None  # a cumulative mean
+    count = 0
+    for count, batch in enumerate(inputs, start=1):  # noqa: B007 (the last value is returned)
+        model(batch)
+    if not count:
+        raise ModelError("Expected at least one batch to recalibrate the batch norms with, received none.")
     return count

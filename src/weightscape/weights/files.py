@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -18,19 +19,34 @@ def save_weights(path: str | Path, weights: Weights) -> None:
     """Write weights to a safetensors file.
 
     safetensors refuses shared and non-contiguous storage, so tensors are made contiguous and tied tensors are written
-    once; the ties are recorded in the metadata and restored by :func:`load_weights`.
+    once; the ties are recorded in the metadata and restored by :func:`load_weights`. The file appears under its name
+    only when it is complete.
+
+    Raises:
+        StoreError: If the file cannot be written.
     """
-    first: dict[tuple[int, torch.Size, tuple[int, ...], int], str] = {}
+    first: dict[tuple[Any, ...], str] = {}
     stored: Weights = {}
     ties: dict[str, str] = {}
     for name, tensor in weights.items():
-        identity = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.storage_offset())
+        identity = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
         if tensor.numel() and identity in first:
             ties[_TIE + name] = first[identity]
         else:
             first[identity] = name
             stored[name] = tensor.detach().cpu().contiguous().clone()
-    save_file(stored, str(path), metadata={"order": "\n".join(weights), **ties})
+    _replace(Path(path), stored, {"order": "\n".join(weights), **ties})
+
+
+def _replace(path: Path, stored: Weights, metadata: dict[str, str]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(stored, str(temporary), metadata=metadata)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        raise StoreError(f"{path} cannot be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_weights(path: str | Path, device: str = "cpu") -> Weights:
