@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import urllib.request
 from collections.abc import Sequence
@@ -63,7 +64,7 @@ def _from_mirrors(entry: Entry, role: str, file_name: str, folder: Path, mirrors
             try:
                 _fetch(address, part)
                 _check_content(entry, role, part)
-            except (OSError, DataError) as error:
+            except (OSError, http.client.HTTPException, DataError) as error:
                 failures.append(f"{address}: {error}")
             else:
                 os.replace(part, target)
