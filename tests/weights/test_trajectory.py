@@ -71,6 +71,26 @@ def test_text_that_is_no_step_is_refused(trajectory):
         trajectory.at("later")
 
 
+def test_with_the_length_of_an_epoch_a_moment_has_many_names(tmp_path):
+    written = Trajectory({Step(0, 500): weights(2), Step(2): weights(1)}, iterations_per_epoch=200)
+    written.save(tmp_path)
+    for trajectory in (written, Trajectory.open(tmp_path)):
+        assert [str(step) for step in trajectory.steps] == ["2ep", "2ep100it"]
+        assert trajectory.at("500it")["count"] == trajectory.at("1ep300it")["count"] == trajectory.last["count"] == 2
+
+
+def test_two_names_of_one_moment_are_one_snapshot():
+    trajectory = Trajectory({Step(1): weights(1), Step(0, 200): weights(1)}, iterations_per_epoch=200)
+    assert trajectory.steps == (Step(1),)
+
+
+def test_a_file_that_is_no_snapshot_is_refused_with_its_folder(trajectory, tmp_path):
+    trajectory.save(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(StoreError, match=f"{tmp_path.name} should hold only snapshots.*'model'"):
+        Trajectory.open(tmp_path)
+
+
 def test_a_trajectory_has_a_snapshot(tmp_path):
     with pytest.raises(StoreError, match="at least one snapshot"):
         Trajectory({})

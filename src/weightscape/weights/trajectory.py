@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from weightscape.errors import StoreError
+from weightscape.errors import StoreError, WeightscapeError
 from weightscape.step import Step
 from weightscape.weights.algebra import Weights
 from weightscape.weights.files import load_weights, save_weights
@@ -37,7 +37,8 @@ class Trajectory:
         if not snapshots:
             raise StoreError("A trajectory has at least one snapshot, received none.")
         self.iterations_per_epoch = iterations_per_epoch
-        self._snapshots = dict(sorted((self._normalised(step), value) for step, value in snapshots.items()))
+        normalised = {self._normalised(step): value for step, value in snapshots.items()}
+        self._snapshots = dict(sorted(normalised.items(), key=lambda item: item[0]))
 
     def _normalised(self, step: Step) -> Step:
         return step if self.iterations_per_epoch is None else step.normalised(self.iterations_per_epoch)
@@ -47,14 +48,18 @@ class Trajectory:
         """Open a folder written by :meth:`save`, without reading the weights.
 
         Raises:
-            StoreError: If the folder has no snapshots.
+            StoreError: If the folder has no snapshots, or a file that is not named by its step.
         """
         files = sorted(Path(folder).glob("*.safetensors"))
         if not files:
             raise StoreError(f"{folder} holds no snapshots (files named like 15ep.safetensors).")
         length = Path(folder) / _LENGTH_FILE
         iterations = int(length.read_text()) if length.exists() else None
-        return cls({Step.parse(file.stem): file for file in files}, iterations_per_epoch=iterations)
+        try:
+            snapshots = {Step.parse(file.stem): file for file in files}
+        except WeightscapeError as error:
+            raise StoreError(f"{folder} should hold only snapshots, named like 15ep.safetensors. {error}") from error
+        return cls(snapshots, iterations_per_epoch=iterations)
 
     def save(self, folder: str | Path) -> None:
         """Write one safetensors file per snapshot into a folder, which is created."""
