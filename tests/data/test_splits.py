@@ -67,6 +67,14 @@ def test_a_class_subset_is_cut_like_the_whole() -> None:
     assert renamed == [by_row[row] for row in part.train.indices.tolist()]
 
 
+def test_classes_are_cut_independently() -> None:
+    labels = torch.arange(200) % 2
+    _, held_out = training_and_validation(labels, (0, 1), validation=0.5, fraction=1.0, seed=0)
+    places = [set((held_out[labels[held_out] == label] // 2).tolist()) for label in (0, 1)]
+    # Of 50 places out of 100 chosen twice, 25 are common by chance, with a standard deviation of 2.5.
+    assert 12 < len(places[0] & places[1]) < 38
+
+
 def test_splits_are_disjoint_repeatable_and_seeded() -> None:
     first, again, other = load_data("digits"), load_data("digits"), load_data(digits(split_seed=778))
     assert not rows(first.train) & rows(first.validation)

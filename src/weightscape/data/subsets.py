@@ -47,7 +47,7 @@ def training_and_validation(
         rows = rows[torch.randperm(len(rows), generator=stream(seed, "split", label))]
         cut = rounded_share(validation, len(rows))
         held_out.append(rows[:cut])
-        training.append(_fraction(rows[cut:].sort().values, fraction, seed, label))
+        training.append(_fraction(rows[cut:], fraction, seed, label))
         if not len(training[-1]):
             raise DataError(
                 f"Class {label} has no training image left: of {len(rows)}, {cut} are validation ({validation}) and "
