@@ -17,6 +17,7 @@ from weightscape.errors import Problem, SpecificationError
 
 Location = tuple[str | int, ...]
 _MOST_VALUES = 100_000
+_KINDS = frozenset({"null", "bool", "int", "float", "str", "seq", "map"})
 
 
 class _Loader(yaml.SafeLoader):
@@ -73,11 +74,14 @@ class _Reader:
         self.places[location] = self._mark(node)
         if len(self.places) > _MOST_VALUES:
             raise SpecificationError([Problem(self.name, f"at most {_MOST_VALUES} values", "more", "Split the study.")])
+        kind = node.tag.removeprefix("tag:yaml.org,2002:")
+        if kind not in _KINDS:
+            self._problem(node, "plain values", f"the tag {node.tag!r}", "Remove the tag.")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, location)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(child, (*location, index)) for index, child in enumerate(node.value)]
-        return self._scalar(node, location)
+        return self._scalar(str(node.value), kind)
 
     def _mapping(self, node: yaml.MappingNode, location: Location) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -90,9 +94,7 @@ class _Reader:
             result[key] = self.read(value_node, (*location, key))
         return result
 
-    def _scalar(self, node: yaml.Node, location: Location) -> Any:
-        kind = node.tag.removeprefix("tag:yaml.org,2002:")
-        text = str(node.value)
+    def _scalar(self, text: str, kind: str) -> Any:
         if kind == "null":
             return None
         if kind == "bool":
@@ -100,9 +102,7 @@ class _Reader:
         if kind == "int":
             return int(text, 0 if text[:2] in {"0o", "0x"} else 10)
         if kind == "float":
-            return float(text.replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf").replace(".n", "n"))
-        if kind != "str":
-            self._problem(node, "plain values", f"the tag {node.tag!r}", "Remove the tag.")
+            return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
         return text
 
     def _mark(self, node: yaml.Node) -> str:

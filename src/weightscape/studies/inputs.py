@@ -43,15 +43,16 @@ class InputResolver:
         self._planned = planned
         self._sources = sources
         self._problems = problems
+        self._incomplete = False
 
     def combinations(self, name: str, stage: Stage, operation: Operation) -> list[Combination]:
         """Return what the stage computes on: one combination for an operation without inputs; none after a mistake."""
-        before = len(self._problems)
+        before, self._incomplete = len(self._problems), False
         members = {
             parameter: self._members(operation, parameter, references)
             for parameter, references in self._by_parameter(name, stage, operation).items()
         }
-        if len(self._problems) > before:
+        if len(self._problems) > before or self._incomplete:
             return []
         joined = self._joined(name, stage, members)
         populations = [parameter for parameter in members if operation.inputs[parameter].artefact == "Population"]
@@ -97,6 +98,7 @@ class InputResolver:
                 reference = Reference.parse(text, where)
                 members += self._rows(operation, parameter, reference, where, in_union=in_union)
             except SpecificationError as error:
+                self._incomplete = True
                 self._problems.extend(error.problems)
         return members
 

@@ -1,9 +1,9 @@
 """The key of a task: a hash of everything that determines its result.
 
 ``blake2b(canonical JSON of {operation, version, settings without defaults, inputs, content})``. Left out on purpose:
-device, data type, threads, workers and package versions, which are recorded beside the result instead. Defaults are left
-out so that a new option does not rename what was computed before it existed; a changed default therefore needs a higher
-version, which a lock file enforces (``operations.lock.json``).
+device, data type, threads, workers and package versions, which are recorded beside the result instead. Defaults are
+left out so that a new option does not rename what was computed before it existed; a changed default therefore needs a
+higher version, which a lock file enforces (``studies/operations.lock.json``).
 """
 
 from __future__ import annotations

@@ -74,9 +74,23 @@ def validated(
         partly: Whether options may be missing because inputs would supply them.
     """
     try:
-        return operation.settings.model_validate(options)
+        return operation.settings.model_validate(with_tags(options, operation.settings))
     except ValidationError as error:
         base: Location = ("stages", name, "with")
         found = explain(error, operation.settings, problems.document, base, places)
         problems.extend(problem for problem in found if not (partly and problem.received == "none"))
         return None
+
+
+def with_tags(options: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Return options in which a part without a ``name`` changes the default variant: ``optimizer: {lr: 0.1}``."""
+    filled = dict(options)
+    for option, declared in model.model_fields.items():
+        value, default = filled.get(option), declared.default
+        if not (isinstance(value, Mapping) and isinstance(default, BaseModel)):
+            continue
+        tag = getattr(default, "name", None)
+        if tag is None or value.get("name", tag) == tag:
+            value = with_tags(value, type(default))
+            filled[option] = value if tag is None else {"name": tag, **value}
+    return filled

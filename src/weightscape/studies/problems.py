@@ -96,6 +96,12 @@ def _explain(item: Any, where: str, model: type[BaseModel]) -> Problem:
         return Problem(where, "a known option", repr(name), did_you_mean(name, option_names(model, loc[:-1])))
     if kind == "missing":
         return Problem(where, f"a value for {name!r}", "none", "It has no default and no input supplies it.")
+    if kind in {"union_tag_not_found", "union_tag_invalid"}:
+        tags = str(item["ctx"].get("expected_tags", "")) or ", ".join(map(repr, _tags(model, loc)))
+        tag = str(item["ctx"].get("tag", ""))
+        received = repr(tag) if tag else f"none in {item['input']!r}"
+        remedy = did_you_mean(tag, tags.replace("'", "").split(", ")) if tag else "Write, for example, '{name: ...}'."
+        return Problem(where, f"a 'name' out of {tags}", received, remedy)
     received = repr(item["input"])
     received = received if len(received) < 80 else received[:77] + "..."
     message = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
@@ -110,6 +116,14 @@ def option_names(model: type[BaseModel], loc: tuple[str | int, ...] = ()) -> set
         tagged = {known for known in models if known.__name__.lower() == str(part).lower()}
         models = inner or tagged or models
     return {name for known in models for name in _fields(known)}
+
+
+def _tags(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
+    parents = [known for known in [model] if loc]
+    for part in loc[:-1]:
+        parents = [found for known in parents if part in _fields(known) for found in _models(_fields(known)[str(part)])]
+    models = [found for known in parents for found in _models(_fields(known).get(str(loc[-1])))]
+    return [str(tag) for known in models for tag in get_args(_fields(known).get("name"))]
 
 
 def _fields(model: type[BaseModel]) -> dict[str, Any]:

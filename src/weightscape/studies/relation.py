@@ -23,7 +23,7 @@ def join(relations: Mapping[str, Sequence[Settings]], where: str | None) -> list
 
     Args:
         relations: Settings of the rows of each relation, by its name.
-        where: An SQL condition such as ``source.seed < 3 and target.seed = source.seed + 3``; all combinations when None.
+        where: An SQL condition such as ``source.seed < 3 and target.seed = source.seed + 3``; None keeps all.
 
     Returns:
         For each combination one position per relation, in lexicographic order.

@@ -171,12 +171,15 @@ def _override(document: Document, override: str) -> Problem | None:
         document.places[("stages", stage_name, "grid", option)] = flag
     else:
         assign(stage.setdefault("with", {}), option, value)
-        document.places[("stages", stage_name, "with", *option.split("."))] = flag
+        parts = option.split(".")
+        for length in range(1, len(parts)):
+            document.places.setdefault(("stages", stage_name, "with", *parts[:length]), flag)
+        document.places["stages", stage_name, "with", *parts] = flag
     return None
 
 
 def assign(settings: dict[str, Any], path: str, value: Any) -> None:
-    """Set a nested option by its dotted path, in place; a name on the way (``optimizer: sgd``) becomes ``{name: sgd}``."""
+    """Set a nested option by its dotted path, in place; ``optimizer: sgd`` on the way becomes ``{name: sgd}``."""
     *parents, last = path.split(".")
     for parent in parents:
         inner = settings.get(parent)

@@ -101,11 +101,8 @@ def _varying(stage: StagePlan) -> list[dict[str, Any]]:
     # Settings that all rows share would repeat in each line of a detail table; the stage's own table has them.
     rows = [flattened(row.settings) for row in stage.rows]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    kept = [
-        name
-        for name in names
-        if len({json.dumps(row.get(name)) for row in rows}) > 1 or name.rpartition(".")[2] == "seed"
-    ]
+    differing = {name for name in names if len({json.dumps(row.get(name)) for row in rows}) > 1}
+    kept = [name for name in names if name in differing or name.rpartition(".")[2] == "seed"]
     return [{name: row.get(name) for name in kept} for row in rows]
 
 

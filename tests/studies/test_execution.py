@@ -1,0 +1,226 @@
+"""Runs: cached, failed, blocked, interrupted; the store; the tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pandas
+import pytest
+import torch
+
+from tests.studies import toy
+from weightscape.errors import Interrupted, StoreError
+from weightscape.operation import Context, Operation, operation
+from weightscape.studies.document import read_text
+from weightscape.studies.execution import Event, run_plan
+from weightscape.studies.plan import Plan
+from weightscape.studies.planning import plan_study
+from weightscape.studies.sources import Sources
+from weightscape.studies.specification import validate_study
+from weightscape.studies.store import Store
+from weightscape.studies.tables import detail_table, flattened, stage_table, write_study
+
+STAGES = """
+  made: {run: toy-make, with: {size: 3}, grid: {seed: [0, 1]}}
+  joined: {run: toy-join, from: {source: made.lines, target: made.lines}, where: source.seed < target.seed}
+"""
+
+
+def planned(stages: str = STAGES, store: Store | None = None, name: str = "t") -> Plan:
+    return plan_study(validate_study(read_text(f"study: {name}\nstages:\n{stages}")), sources=Sources(store))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+def test_a_run_computes_each_task_once(store: Store) -> None:
+    toy.CALLS.clear()
+    assert run_plan(planned(), store).count("done") == 3
+    assert run_plan(planned(), store).count("cached") == 3
+    assert toy.CALLS == ["make 0", "make 1"]
+
+
+def test_the_result_is_the_sum_it_should_be(store: Store) -> None:
+    plan = planned()
+    run_plan(plan, store)
+    (row,) = plan.stages["joined"].rows
+    record = store.get(row.key)
+    assert record is not None
+    assert record.metrics == {"total": pytest.approx((0 + 0.1 + 0.2) + (1 + 1.1 + 1.2) + 3)}
+
+
+def test_a_failure_blocks_what_depends_on_it_and_nothing_else(store: Store) -> None:
+    plan = planned(
+        "  made: {run: toy-make, with: {size: 3}, grid: {fail: [true, false]}}\n"
+        "  once: {run: toy-again, from: made.lines}\n  twice: {run: toy-again, from: once}"
+    )
+    run = run_plan(plan, store)
+    assert {status: run.count(status) for status in ("done", "failed", "blocked")} == {
+        "done": 3,
+        "failed": 1,
+        "blocked": 2,
+    }
+    table = stage_table(plan, "made", run.outcomes, store)
+    assert list(table["status"]) == ["failed", "done"]
+    assert table["message"][0] == "RuntimeError: asked to fail"
+    log = store.log_file(plan.stages["made"].rows[0].key).read_text()
+    assert "asked to fail" in log
+    blocked = stage_table(plan, "twice", run.outcomes, store)
+    assert blocked["message"][0].startswith("needs ")
+
+
+def test_a_failed_task_is_tried_again_by_the_next_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = planned("  made: {run: toy-make, with: {size: 3, fail: true}}")
+    assert run_plan(plan, store).count("failed") == 1
+    (task,) = plan.tasks.values()
+    fixed = Operation("toy-make", 1, lambda **options: toy.make.function(**{**options, "fail": False}))
+    monkeypatch.setattr(Operation, "outputs", toy.make.outputs, raising=False)
+    monkeypatch.setattr(Operation, "takes_context", False)
+    object.__setattr__(task, "operation", fixed)
+    assert run_plan(plan, store).count("done") == 1
+    assert not store.log_file(task.key).exists()
+
+
+def test_an_interrupted_run_stops_and_the_next_one_continues(store: Store) -> None:
+    plan = planned()
+
+    def interrupt(event: Event) -> None:
+        if event.outcome and event.outcome.status == "done":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    first = run_plan(plan, store, listen=interrupt)
+    assert first.interrupted
+    assert (first.count("done"), first.count("waiting")) == (1, 2)
+    second = run_plan(plan, store)
+    assert (second.count("cached"), second.count("done")) == (1, 2)
+
+
+def test_a_task_that_stops_itself_keeps_its_partial_state(store: Store) -> None:
+    class Flag:
+        seen = 0
+
+    @operation("toy-resumable", version=1)
+    def resumable(*, size: int, context: Context) -> toy.Joined:
+        """Stop at first, finish at the second time."""
+        assert context.partial is not None
+        state = context.partial / "state.txt"
+        if not state.exists():
+            state.write_text("half")
+            raise Interrupted("half done")
+        Flag.seen = len(state.read_text())
+        return toy.Joined(1.0)
+
+    plan = planned("  a: {run: toy-resumable, with: {size: 1}}\n  b: {run: toy-make, with: {size: 1}}")
+    first = run_plan(plan, store)
+    assert first.interrupted
+    assert first.count("waiting") == 2
+    assert run_plan(plan, store).count("done") == 2
+    assert Flag.seen == 4
+    assert not list((store.folder / "partial").iterdir())
+
+
+def test_tables_have_settings_metrics_and_no_seconds_and_are_byte_equal(store: Store, tmp_path: Path) -> None:
+    plan = planned()
+    contents = []
+    for folder in (store, Store(tmp_path / "other")):
+        run = run_plan(plan, folder)
+        study = write_study(plan, run.outcomes, folder)
+        contents.append({path.name: path.read_bytes() for path in study.iterdir()})
+    assert contents[0] == contents[1]
+    assert set(contents[0]) == {
+        "plan.json",
+        "made.parquet",
+        "made.lines.parquet",
+        "made.other.parquet",
+        "joined.parquet",
+    }
+    table = pandas.read_parquet(store.study_folder("t") / "made.parquet")
+    assert list(table["value"]) == [0.0, 1.0]
+    assert not [column for column in table if "seconds" in column]
+    again = write_study(plan, run_plan(plan, store).outcomes, store)
+    assert {path.name: path.read_bytes() for path in again.iterdir()} == contents[0]
+
+
+def test_detail_tables_have_the_settings_that_differ_beside_each_line(store: Store) -> None:
+    plan = planned()
+    run_plan(plan, store)
+    table = detail_table(plan, "made", "lines", store)
+    assert list(table.columns) == ["key", "seed", "step", "height"]
+    assert list(table["seed"]) == [0, 0, 0, 1, 1, 1]
+    assert table["height"].tolist() == [0.0, 0.1, 0.2, 1.0, 1.1, 1.2]
+
+
+def test_weights_go_through_the_store_unchanged_and_populations_are_gathered(store: Store) -> None:
+    plan = planned(
+        "  made: {run: toy-snapshots, with: {size: 3}, grid: {seed: [1, 2, 6]}}\n  pooled: {run: toy-pool, from: made}"
+    )
+    assert run_plan(plan, store).count("done") == 4
+    record = store.get(plan.stages["pooled"].rows[0].key)
+    assert record is not None
+    assert record.metrics == {"count": 3}
+    assert torch.equal(record.artefact("weights")["w"], torch.full((3,), 3.0))
+
+
+def test_results_are_found_by_the_prefix_of_their_key(store: Store) -> None:
+    plan = planned()
+    run_plan(plan, store)
+    key = plan.stages["made"].rows[0].key
+    assert store.find(key[:10]).key == key
+    with pytest.raises(StoreError, match="found none"):
+        store.find("ffffff0000")
+
+
+def test_another_study_reads_rows_by_study_and_stage_and_by_key(store: Store) -> None:
+    plan = planned()
+    write_study(plan, run_plan(plan, store).outcomes, store)
+    key = plan.stages["made"].rows[1].key
+    second = planned(
+        f"  a: {{run: toy-once, from: 't/made.lines?seed = 1'}}\n  b: {{run: toy-once, from: '{key[:8]}.lines'}}",
+        store,
+        "u",
+    )
+    assert second.stages["a"].rows[0].key == second.stages["b"].rows[0].key
+    assert run_plan(second, store).count("done") == 1
+
+
+def test_damage_is_noticed(store: Store) -> None:
+    plan = planned()
+    run_plan(plan, store)
+    record = store.get(plan.stages["made"].rows[0].key)
+    assert record is not None
+    assert record.damaged() == []
+    (record.folder / "lines.parquet").write_bytes(b"nonsense")
+    (record.folder / "other.parquet").unlink()
+    assert record.damaged() == ["lines.parquet", "other.parquet"]
+    with pytest.raises(StoreError, match="cannot be read as Parquet"):
+        record.artefact("lines")
+
+
+def test_an_unwritable_workspace_fails_the_task_and_leaves_nothing_half_written(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "objects").write_text("in the way")
+    run = run_plan(planned("  made: {run: toy-make, with: {size: 1}}"), store)
+    (outcome,) = run.outcomes.values()
+    assert outcome.status == "failed"
+    assert "cannot be written" in outcome.message
+    assert not [path for path in (store.folder / "partial").glob("*.*")]
+
+
+def test_the_record_keeps_the_environment_and_the_seconds_outside_the_metrics(store: Store) -> None:
+    plan = planned()
+    run_plan(plan, store)
+    record = store.get(plan.stages["made"].rows[0].key)
+    assert record is not None
+    assert record.metrics == {"value": 0.0}
+    assert record.content["seconds"]["fit"] == 1.0
+    assert {"python", "torch", "device", "threads"} <= set(record.content["environment"])
+    assert json.loads((record.folder / "object.json").read_text())["settings"]["recipe"]["epochs"] == 10
+
+
+def test_flattening_keeps_every_leaf() -> None:
+    assert flattened({"a": {"b": 1, "c": {"d": [1, 2]}}, "e": None}) == {"a.b": 1, "a.c.d": "[1, 2]", "e": None}
