@@ -1,0 +1,130 @@
+"""How a table of numbers is written for people: percent, four digits, a dash for what is missing."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas
+
+    from weightscape.results import Table
+
+LONGEST = 200
+"""Rows of a table that the page shows."""
+
+MISSING = "\N{EN DASH}"
+Kind = Literal["number", "percent", "key", "text"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: what is read, and what it is sorted by."""
+
+    text: str
+    sort: str
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's name, its unit for the heading, and its kind."""
+
+    name: str
+    kind: Kind
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the column is aligned to the right and sorted by number."""
+        return self.kind in {"number", "percent"}
+
+
+@dataclass(frozen=True)
+class HtmlTable:
+    """The first rows of a table, as cells.
+
+    Attributes:
+        columns: The columns that have a value.
+        rows: At most :data:`LONGEST` rows.
+        total: Rows of the whole table.
+        empty: Names of the columns without any value, which are not shown.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    total: int
+    empty: tuple[str, ...] = ()
+
+    @property
+    def cut(self) -> bool:
+        """Whether rows were left out."""
+        return len(self.rows) < self.total
+
+
+def html_table(table: Table) -> HtmlTable:
+    """Return the cells of the first rows of a table."""
+    filled = [place for place in range(table.shape[1]) if _has_values(table.iloc[:, place])]
+    empty = [str(table.columns[place]) for place in range(table.shape[1]) if place not in filled]
+    total, table = len(table), table.iloc[:, filled]
+    columns = tuple(Column(str(name), _kind(str(name), table.iloc[:, place])) for place, name in enumerate(table))
+    rows = tuple(
+        tuple(cell(value, column) for value, column in zip(row, columns, strict=True))
+        for row in table.head(LONGEST).itertuples(index=False, name=None)
+    )
+    return HtmlTable(columns, rows, total, tuple(empty) if total else ())
+
+
+def cell(value: Any, column: Column) -> Cell:
+    """Return a value as a cell of its column.
+
+    >>> cell(0.98155, Column("test_accuracy", "percent")).text
+    '98.16'
+    >>> cell(0.000123456, Column("loss", "number")).text
+    '0.0001235'
+    """
+    if _is_missing(value):
+        return Cell(MISSING, "")
+    if column.numeric:
+        shown = f"{100 * value:.2f}" if column.kind == "percent" else number(value)
+        return Cell(shown, repr(float(value)))
+    text = str(value)
+    tone = text if column.name == "status" and text in {"failed", "blocked", "waiting"} else ""
+    return Cell(text[:12] if column.kind == "key" else text, text, tone)
+
+
+def number(value: Any) -> str:
+    """Return integers in full and other numbers with four digits.
+
+    >>> number(53248), number(0.1), number(123456.789), number(1e-7), number(float("inf"))
+    ('53248', '0.1', '123457', '1e-07', 'inf')
+    """
+    if isinstance(value, numbers.Integral) or (math.isfinite(value) and abs(value) >= 1000):
+        return f"{value:.0f}"
+    return f"{value:.4g}"
+
+
+def _kind(name: str, column: pandas.Series[Any]) -> Kind:
+    values = [value for value in column.dropna() if not _is_missing(value)]
+    if name == "key":
+        return "key"
+    numeric = [isinstance(value, numbers.Real) and not _is_truth(value) for value in values]
+    if not values or not all(numeric):
+        return "text"
+    is_share = "accuracy" in name and not name.endswith("stderr") and all(0 <= value <= 1 for value in values)
+    return "percent" if is_share or name.endswith("accuracy_stderr") else "number"
+
+
+def _has_values(column: pandas.Series[Any]) -> bool:
+    return any(not _is_missing(value) and value != "" for value in column)
+
+
+def _is_truth(value: Any) -> bool:
+    return type(value).__name__ in {"bool", "bool_"}
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None or type(value).__name__ in {"NAType", "NaTType"}:
+        return True
+    return isinstance(value, numbers.Real) and math.isnan(value)
