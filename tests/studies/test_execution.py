@@ -208,7 +208,7 @@ def test_an_unwritable_workspace_fails_the_task_and_leaves_nothing_half_written(
     (outcome,) = run.outcomes.values()
     assert outcome.status == "failed"
     assert "cannot be written" in outcome.message
-    assert not [path for path in (store.folder / "partial").glob("*.*")]
+    assert not list((store.folder / "partial").glob("*.*"))
 
 
 def test_the_record_keeps_the_environment_and_the_seconds_outside_the_metrics(store: Store) -> None:

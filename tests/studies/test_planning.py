@@ -166,7 +166,8 @@ def test_all_mistakes_are_collected_with_place_and_remedy() -> None:
         "(stages.made.with.siz): expected a known option, received 'siz'. Did you mean 'size'?",
         "(stages.made.with.size): expected a value for 'size'",
         "(stages.made.with.recipe.epoch): expected a known option, received 'epoch'. Did you mean 'epochs'?",
-        "(stages.made.with.recipe.pace): expected a 'name' out of 'fast', 'slow', received 'fats'. Did you mean 'fast'?",
+        "(stages.made.with.recipe.pace): expected a 'name' out of 'fast', 'slow', received 'fats'. "
+        "Did you mean 'fast'?",
         "(stages.made.grid.seed.1): expected a valid integer",
         "(stages.guess.run): expected the name of an operation, or the dotted path of one, received 'toy-mak'. "
         "Did you mean 'toy-make'?",
@@ -207,10 +208,8 @@ def test_each_mistake_is_explained(stages: str, expected: str) -> None:
 
 def test_files_cannot_be_read_from_a_condition(tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("x")
-    stages = (
-        MADE
-        + f"  b: {{run: toy-once, from: made.lines, where: \"exists(select * from read_text('{tmp_path}/secret.txt'))\"}}"
-    )
+    condition = f"exists(select * from read_text('{tmp_path}/secret.txt'))"
+    stages = MADE + f'  b: {{run: toy-once, from: made.lines, where: "{condition}"}}'
     assert "disabled by configuration" in mistakes(stages)
 
 

@@ -37,6 +37,9 @@ class Settings(BaseModel):
     pace: Annotated[Fast | Slow, Field(discriminator="name")] = Fast(name="fast")
 
 
+_DEFAULT = Settings()
+
+
 class Source(BaseModel):
     """Content outside the study: a text file."""
 
@@ -65,9 +68,9 @@ def make(
     *,
     size: int,
     seed: int = 0,
-    recipe: Settings = Settings(),
+    recipe: Settings = _DEFAULT,
     text: Source | None = None,
-    fail: bool = False,  # noqa: B008
+    fail: bool = False,
 ) -> Made:
     """Make lines."""
     import pandas

@@ -23,7 +23,7 @@ def train(
     *,
     model: Architecture,
     data: DataSpec,
-    recipe: Recipe = Recipe(),  # noqa: B008 (frozen)
+    recipe: Recipe = Recipe(),
     seed: int = 0,
     init_seed: int | None = None,
     order_seed: int | None = None,
