@@ -156,9 +156,8 @@ def tidy(parts: Sequence[pandas.DataFrame], *, quantity: str | None = None) -> p
 
 def _typed(part: pandas.DataFrame) -> pandas.DataFrame:
     texts = ("quantity", "series", "kind", "run")
-    part = part.reindex(columns=list(COLUMNS))
-    part = part.assign(**{column: part[column].fillna("").astype(str) for column in texts})
-    return part.astype({"x": float, "y": float, "sd": float, "n": "Int64"})
+    part = part.assign(**{column: part[column].astype(str) if column in part else "" for column in texts})
+    return part.reindex(columns=list(COLUMNS)).astype({"x": float, "y": float, "sd": float, "n": "Int64"})
 
 
 def counts(frame: pandas.DataFrame, *, y: str) -> dict[str, tuple[int, int]]:
