@@ -1,7 +1,7 @@
 """Permutation groups: which units of a network may be reordered, and where each unit sits in the weights.
 
-A *unit* is one hidden neuron or channel. Units that may take each other's place form a group; the group lists the axes of
-the state-dict tensors that must be reordered together. All of it is plain data, made by
+A *unit* is one hidden neuron or channel. Units that may take each other's place form a group; the group lists the axes
+of the state-dict tensors that must be reordered together. All of it is plain data, made by
 :func:`weightscape.symmetry.discovery.discover`.
 """
 

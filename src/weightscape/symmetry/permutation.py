@@ -1,11 +1,12 @@
 """Permutations of hidden units and their action on weights.
 
-An index vector indexes the *source*: ``(π W)[i] = W[π[i]]``. The action is exact for parameters, buffers and anything that
-has their shape, such as gradients and displacements.
+An index vector indexes the *source*: ``(π W)[i] = W[π[i]]``. The action is exact for parameters, buffers and anything
+that has their shape, such as gradients and displacements.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -226,14 +227,13 @@ def _checked(group: Group, index: Tensor) -> Tensor:
     if broken:
         raise SymmetryError(
             f"The group {group.name!r} must move its {group.blocks} blocks of {group.size // group.blocks} units as "
-            f"wholes, but block {broken[0]} draws units from the blocks {sources[broken[0]].unique().tolist()}."
+            f"wholes, but block {broken[0]} draws units from the blocks {sorted(set(sources[broken[0]].tolist()))}."
         )
     return copied
 
 
 def _repeated(index: Tensor) -> str:
-    values, counts = index.unique(return_counts=True)
-    twice = values[counts > 1].tolist()
+    twice = [value for value, count in Counter(index.reshape(-1).tolist()).items() if count > 1]
     return f" in which {twice[0]} occurs more than once" if twice else ""
 
 
@@ -263,8 +263,8 @@ def _check_fits(group: Group, axis: Axis, tensor: Tensor) -> None:
     end = axis.offset + group.size * axis.repeat
     if axis.axis >= tensor.ndim or end > tensor.shape[axis.axis] * axis.grouped:
         raise SymmetryError(
-            f"The group {group.name!r} reorders positions {axis.offset} to {end - 1} of {axis}, but that tensor has the "
-            f"shape {tuple(tensor.shape)}. Discover the symmetry of this very architecture."
+            f"The group {group.name!r} reorders positions {axis.offset} to {end - 1} of {axis}, but that tensor has "
+            f"the shape {tuple(tensor.shape)}. Discover the symmetry of this very architecture."
         )
 
 
