@@ -1,3 +1,75 @@
-"""Train populations of neural networks and chart what they learn, transfer and share."""
+"""Train populations of neural networks and chart what they learn, transfer and share.
+
+The names below are the library for notebooks and scripts: functions on modules, state dicts and batches. They are
+imported when they are first used, so that ``import weightscape`` itself loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from weightscape.data.loading import load_data as load_data
+    from weightscape.models.building import build_model as build_model
+    from weightscape.models.building import reset_head as reset_head
+    from weightscape.models.layers import layer_table as layer_table
+    from weightscape.step import Step as Step
+    from weightscape.studies.store import Store as Store
+    from weightscape.symmetry.discovery import discover as discover
+    from weightscape.symmetry.activations import match_activations as match_activations
+    from weightscape.symmetry.matching import match_pairs as match_pairs
+    from weightscape.symmetry.matching import match_weights as match_weights
+    from weightscape.symmetry.permutation import Permutation as Permutation
+    from weightscape.training.evaluation import evaluate as evaluate
+    from weightscape.training.recipe import Recipe as Recipe
+    from weightscape.training.run import train_model as train_model
+    from weightscape.transfer.trajectory import transfer_trajectory as transfer_trajectory
+    from weightscape.weights.algebra import Weights as Weights
+    from weightscape.weights.algebra import lerp as lerp
+    from weightscape.weights.algebra import weights_of as weights_of
+    from weightscape.weights.trajectory import Trajectory as Trajectory
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    # data and models
+    "load_data": "data.loading",
+    "build_model": "models.building",
+    "reset_head": "models.building",
+    "layer_table": "models.layers",
+    # weights
+    "Step": "step",
+    "Trajectory": "weights.trajectory",
+    "Weights": "weights.algebra",
+    "lerp": "weights.algebra",
+    "weights_of": "weights.algebra",
+    # training
+    "Recipe": "training.recipe",
+    "evaluate": "training.evaluation",
+    "train_model": "training.run",
+    # symmetry
+    "Permutation": "symmetry.permutation",
+    "discover": "symmetry.discovery",
+    "match_activations": "symmetry.activations",
+    "match_pairs": "symmetry.matching",
+    "match_weights": "symmetry.matching",
+    # transfer
+    "transfer_trajectory": "transfer.trajectory",
+    # results
+    "Store": "studies.store",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'weightscape' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"weightscape.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

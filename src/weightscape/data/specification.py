@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
@@ -16,7 +17,7 @@ from pydantic import (
     field_validator,
 )
 
-from weightscape.data.catalogue import check_classes, check_size, describe
+from weightscape.data.catalogue import check_classes, check_size, describe, fingerprint
 from weightscape.errors import DataError
 
 Augmentation: TypeAlias = Literal["none", "flip", "pad-crop", "pad-crop-flip"]
@@ -56,6 +57,14 @@ class DataSettings(BaseModel):
     validation: float = Field(default=0.1, gt=0, lt=1)
     split_seed: int = 777
     augment: Augmentation = "none"
+
+    def fingerprint(self, data_root: Path | None = None) -> str:
+        """Return the hash of the content of the data set's files, which is part of the key of every task that sees it.
+
+        Raises:
+            DataError: If files are missing (naming them), damaged, or another data set's.
+        """
+        return fingerprint(self, data_root)
 
     @field_validator("name")
     @classmethod

@@ -7,6 +7,7 @@ family is one class here, one file that builds it, and one line in ``building.py
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import (
@@ -30,7 +31,7 @@ _DOTTED = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
 class _Family(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def fingerprint(self) -> str | None:
+    def fingerprint(self, data_root: Path | None = None) -> str | None:
         """Return the hash of code outside this package that the key must contain; none for bundled families."""
         return None
 
@@ -93,7 +94,7 @@ class Custom(BaseModel):
         """The keyword arguments given besides the name."""
         return dict(self.__pydantic_extra__ or {})
 
-    def fingerprint(self) -> str | None:
+    def fingerprint(self, data_root: Path | None = None) -> str | None:
         """Return the hash of the source file that defines the callable."""
         from weightscape.source import source_hash
 
