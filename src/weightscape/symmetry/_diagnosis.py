@@ -79,7 +79,9 @@ def _layouts(name: str, tensor: Tensor, size: int) -> Iterator[Axis]:
 
 
 def _where(axis: Axis) -> str:
-    return f" from position {axis.offset} with {axis.repeat} positions per unit"
+    if axis.offset == 0 and axis.repeat == 1:
+        return ""
+    return f" (from position {axis.offset} on, {axis.repeat} per unit)"
 
 
 def _with_axes(permutation: Permutation, group: Group, axes: tuple[Axis, ...]) -> Permutation:

@@ -23,8 +23,8 @@ def double_copy(model: nn.Module) -> nn.Module:
 def randomise(model: nn.Module, generator: Generator) -> None:
     """Draw all parameters and buffers of a model anew, in place.
 
-    Matrices are normal with variance ``2 / fan-in``, the rest standard normal; tensors of positive entries alone, such as
-    running variances, become uniform on [0.5, 1.5]. Integers and tensors with infinite entries (masks) stay.
+    Matrices are normal with variance ``2 / fan-in``, the rest standard normal; tensors of positive entries alone, such
+    as running variances, become uniform on [0.5, 1.5]. Integers and tensors with infinite entries (masks) stay.
     """
     drawn: set[int] = set()
     for tensor in model.state_dict(keep_vars=True).values():

@@ -1,8 +1,8 @@
 """Prove numerically that permutations preserve the function of a network.
 
 Both sides of ``f(x; π θ) = f(x; θ)`` are computed in float64, each group alone, at a *generic point*: random parameters
-and random buffers. At a freshly initialised point a mistake can hide, since batch-norm scales are all 1 and biases 0; at
-a generic point it almost surely cannot.
+and random buffers. At a freshly initialised point a mistake can hide, since batch-norm scales are all 1 and biases 0;
+at a generic point it almost surely cannot.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def verify_permutation(
     """
     generator = stream(seed, "proof")
     scene = _Scene(double_copy(model), permutation.symmetry, inputs, generator)
-    rows = []
+    rows: list[dict[str, object]] = []
     for point in ("own weights", "generic"):
         if point == "generic":
             randomise(scene.model, generator)
@@ -123,7 +123,11 @@ class _Scene:
         self.inputs = random_inputs(model, symmetry.inputs, generator) if given is None else place_inputs(model, given)
 
     def settle(self) -> None:
-        """Take the model's present weights as the reference point."""
+        """Take the model's present weights as the reference point.
+
+        Raises:
+            SymmetryError: If the outputs there are not finite or change from call to call.
+        """
         self.weights = weights_of(self.model)
         self.reference = self.outputs()
         if not bool(torch.isfinite(self.reference).all()):
@@ -168,9 +172,8 @@ def _alone(symmetry: Symmetry, group: Group, generator: Generator) -> Permutatio
 
 def _only(permutation: Permutation, group: Group, axis: Axis) -> Permutation:
     """Return the permutation with one group acting on one axis alone."""
-    return Permutation(
-        Symmetry((Group(group.name, group.size, (axis,), group.blocks),)), {group.name: permutation[group.name]}
-    )
+    partial = Group(group.name, group.size, (axis,), group.blocks)
+    return Permutation(Symmetry((partial,)), {group.name: permutation[group.name]})
 
 
 def _blame(scene: _Scene, permutation: Permutation, error: float, tolerance: float) -> NoReturn:
