@@ -3,7 +3,7 @@
 Nothing in this package draws from the global generators. A stream is a pure function of ``(seed, purpose, *index)``, so
 that the batches of epoch 7 are the same whether or not epochs 1 to 6 were run in this process.
 
-Purposes in use: ``init``, ``order``, ``augment``, ``subset``, ``split``, ``head``, ``match``, ``proof``.
+Purposes in use: ``init``, ``order``, ``augment``, ``subset``, ``split``, ``head``, ``noise``, ``match``, ``proof``.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def train_model(
 
     Raises:
         TrainingError: If a step to keep lies beyond the run, or the loss is no longer finite.
-        DataError: If the training split is empty.
+        DataError: If a split is empty, or has labels that the model has no logits for.
         StoreError: If `resume` holds checkpoints of another run.
         Interrupted: If `should_stop` said so.
     """
@@ -90,7 +90,7 @@ def train_model(
 
 def _report(run: _Run, on_epoch: OnEpoch | None) -> None:
     if on_epoch is not None and run.recipe.epochs:
-        on_epoch(run.progress.epoch, run.recipe.epochs, run.progress.rows[-1])
+        on_epoch(run.progress.epoch, run.recipe.epochs, dict(run.progress.rows[-1]))
 
 
 class _Run:
@@ -145,7 +145,7 @@ class _Run:
         self.learner.restore(checkpoint.tensors)
         self.progress = checkpoint.progress
         self.snapshots = {Step.parse(text): self.folder.snapshot_path(text) for text in self.progress.snapshots}
-        _LOG.info("Continued from %s in %s", self.step, self.folder)
+        _LOG.info("Training continues from %s", self.step)
 
     @property
     def step(self) -> Step:
