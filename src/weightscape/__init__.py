@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from weightscape.models.layers import layer_table as layer_table
     from weightscape.step import Step as Step
     from weightscape.studies.store import Store as Store
-    from weightscape.symmetry.discovery import discover as discover
     from weightscape.symmetry.activations import match_activations as match_activations
+    from weightscape.symmetry.discovery import discover as discover
     from weightscape.symmetry.matching import match_pairs as match_pairs
     from weightscape.symmetry.matching import match_weights as match_weights
     from weightscape.symmetry.permutation import Permutation as Permutation
