@@ -5,10 +5,10 @@ Run: ``python benchmarks/training.py --output benchmarks/training.json`` (severa
 
 The usual loop reads images one by one from a ``Dataset``, transforms each (crop and flip for conv8, normalisation),
 collates them in a ``DataLoader`` with ``--workers`` processes, and reads loss and hits after every step. Its workers
-stay alive between epochs, so that their start is not counted; it starts from the same weights, and takes the same number
-of steps of the same size with the same update rule. The two loops take turns on the same machine and the median ratio of
-the pairs is reported, since the speed of a shared machine varies more than the loops differ. The rate of a large matrix
-product before and after says how fast the machine was.
+stay alive between epochs, so that their start is not counted; it starts from the same weights, and takes the same
+number of steps of the same size with the same update rule. The two loops take turns on the same machine and the median
+ratio of the pairs is reported, since the speed of a shared machine varies more than the loops differ. The rate of a
+large matrix product before and after says how fast the machine was.
 
 What pays: no per-image Python, fused update kernels, channels-last convolutions, no reading of results within an epoch.
 """
