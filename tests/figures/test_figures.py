@@ -158,3 +158,26 @@ def test_match_summary_has_a_bar_per_group_as_long_as_the_mean() -> None:
     means = drawn.numbers.loc[drawn.numbers["kind"] == "mean"]
     assert list(means["group"]) == ["fc1", "fc2"]
     assert list(means["sd"]) == pytest.approx([100 * 0.2 / 2**0.5] * 2)
+
+
+def test_training_after_transfer_is_told_apart_by_method_beside_standard_training(epochs: pandas.DataFrame) -> None:
+    runs = epochs.rename(columns={"seed": "start.source.seed"}).assign(**{"start.target.seed": 9})
+    table = pandas.concat([runs.assign(**{"start.method": method}) for method in ("naive", "gmt")])
+    table = table.loc[table["epoch"] <= 5]
+    drawn = draw("learning-curve", {"table": table, "reference": epochs})
+    assert [axes.get_ylabel() for axes in drawn.figure.axes] == ["validation loss (nats)", "validation accuracy (%)"]
+    assert set(drawn.numbers["series"]) == {"gmt", "naive", "standard training"}
+    standard = drawn.numbers.loc[drawn.numbers["kind"] == "reference"]
+    assert set(standard["x"]) == {1, 2, 3, 4, 5}
+    last = epochs.loc[epochs["epoch"] == 5, "validation_accuracy"].mean()
+    assert standard["y"].iloc[-1] == pytest.approx(100 * last)
+    assert "n = 4 pairs (4 sources, 1 target)" in texts(drawn.figure)
+
+
+def test_legends_stay_on_the_page(steps: pandas.DataFrame) -> None:
+    drawn = draw("transfer-cosine", {"table": steps.assign(cosine_identity=0.1)})
+    drawn.image("png")
+    for legend in drawn.figure.legends:
+        box = legend.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= drawn.figure.bbox.x1

@@ -40,9 +40,10 @@ def test_single_runs_are_kept_when_there_are_two_to_nine(count: int, single: int
 
 
 def test_a_setting_that_would_be_averaged_away_is_named() -> None:
-    table = pandas.concat([one_series([0.1, 0.2]).assign(lr=lr, key=str(lr)) for lr in (0.1, 0.01)])
-    with pytest.raises(FigureError, match="differ in: accuracy, lr") as caught:
-        curves(labelled(table.assign(accuracy=[0.1, 0.2, 0.3, 0.4]), by=[]), x="step", y="accuracy", quantity="a")
+    parts = [one_series([lr, 2 * lr]).assign(lr=lr, key=[f"{lr}-{seed}" for seed in range(2)]) for lr in (0.1, 0.01)]
+    table = pandas.concat([part.assign(step=step, accuracy=step * part["lr"]) for part in parts for step in (1, 2)])
+    with pytest.raises(FigureError, match=r"differ in: lr\. Name") as caught:
+        curves(labelled(table, by=[]), x="step", y="accuracy", quantity="a")
     assert "'by'" in str(caught.value)
     split = curves(labelled(table, by="lr"), x="step", y="accuracy", quantity="a")
     assert set(split["series"]) == {"lr=0.1", "lr=0.01"}

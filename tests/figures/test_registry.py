@@ -57,7 +57,7 @@ def test_options_come_back_as_the_function_wants_them() -> None:
 
 def test_a_dotted_path_names_a_function_of_the_user() -> None:
     entry = find("weightscape.figures.learning_curve.learning_curve")
-    assert entry.tables == ("table", "rows")
+    assert entry.tables == ("table", "reference", "rows")
     with pytest.raises(ModelError, match="cannot be imported"):
         find("no_such_module.figure")
     with pytest.raises(FigureError, match="is a function of tables"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
 
+_LEGEND_MARK, _LEGEND_CHARACTER = 32.0, 4.5  # points: the mark with its gaps, and one character
 _NOTE_CHARACTERS = 120  # of the small font, across the paper's width
 
 
@@ -50,11 +52,10 @@ def finish(chart: Chart, handles: Sequence[Any], *, notes: Sequence[str], title:
     if title:
         chart.suptitle(title, fontsize=9)
     if handles:
-        columns = len(handles) if len(handles) <= 6 else -(-len(handles) // 2)
         chart.legend(
             handles=list(handles),
             loc="outside upper center",
-            ncols=min(columns, 6),
+            ncols=legend_columns([handle.get_label() for handle in handles]),
             columnspacing=1.4,
             handlelength=2.4,
             handletextpad=0.5,
@@ -63,6 +64,22 @@ def finish(chart: Chart, handles: Sequence[Any], *, notes: Sequence[str], title:
     if text:
         chart.supxlabel(text, fontsize=SMALL, color=MUTED, x=0.01, ha="left", linespacing=1.35)
     return chart
+
+
+def legend_columns(labels: Sequence[str]) -> int:
+    """Return the most columns of a legend, filled from top to bottom, that fit the width of the page.
+
+    >>> legend_columns(["GMT", "FGMT", "oracle"]), legend_columns(["a rather long description"] * 4)
+    (3, 2)
+    """
+    widths = [_LEGEND_MARK + _LEGEND_CHARACTER * len(label) for label in labels]
+    for columns in range(len(labels), 1, -1):
+        short, longer = divmod(len(labels), columns)  # the first columns take what is left over
+        ends = [place * short + min(place, longer) for place in range(columns + 1)]
+        used = sum(max(widths[start:end]) for start, end in itertools.pairwise(ends))
+        if used <= 72 * PAPER_WIDTH:
+            return columns
+    return 1
 
 
 def integer_ticks(axes: Axes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from weightscape.figures.numbers import THIN_LINES_BELOW, unit
+from weightscape.figures.numbers import THIN_LINES_BELOW, pair_columns, unit
 from weightscape.figures.style import Look
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def _shared(frame: pandas.DataFrame, pairs: int) -> str:
     good = frame.loc[~frame["failed"]]
     if unit(frame, 2) != "pairs" or not pairs:
         return ""
-    sources, targets = good["source.seed"].nunique(), good["target.seed"].nunique()
+    sources, targets = (good[column].nunique() for column in pair_columns(frame))
     if min(sources, targets) >= pairs:
         return ""
     return f" ({sources} source{'s' * (sources != 1)}, {targets} target{'s' * (targets != 1)})"

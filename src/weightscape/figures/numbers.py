@@ -46,9 +46,18 @@ def run_columns(table: Table) -> list[str]:
     return [str(column) for column in table.columns if str(column).rpartition(".")[2].endswith("seed")]
 
 
+def pair_columns(table: Table) -> tuple[str, str]:
+    """Return the columns with the seeds of sources and targets (``start.source.seed``); empty if there are none."""
+    source, target = (
+        next((str(column) for column in table.columns if f".{column}".endswith(f".{role}.seed")), "")
+        for role in ("source", "target")
+    )
+    return source, target
+
+
 def unit(table: Table, count: int) -> str:
     """Return what a repetition is called: pairs where runs have a source and a target, else seeds."""
-    paired = {"source.seed", "target.seed"} <= set(table.columns)
+    paired = all(pair_columns(table))
     return ("pair" if paired else "seed") + ("" if count == 1 else "s")
 
 
@@ -59,8 +68,8 @@ def labelled(
 
     Args:
         table: Rows of runs; those whose ``status`` is neither done nor cached count as failed.
-        by: Columns that tell the series apart; the words of a single one are the names. None is ``method`` if the
-            table has it.
+        by: Columns that tell the series apart; the words of a single one are the names. None is ``method`` (or
+            ``start.method``) if the table has it.
         name: The table's name, for messages.
         rows: The stage's table: its unfinished rows are added.
 
@@ -68,7 +77,7 @@ def labelled(
         FigureError: If a column of `by` is missing.
     """
     if by is None:
-        by = ["method"] if "method" in table.columns else []
+        by = [str(column) for column in table.columns if str(column).rpartition(".")[2] == "method"]
     by = [by] if isinstance(by, str) else list(by)
     require(table, by, name=name)
     frame = _with_failures(table, by, rows)
@@ -130,12 +139,12 @@ def _refuse_duplicates(rows: pandas.DataFrame, x: str) -> None:
     repeated = rows.loc[rows.duplicated(keys, keep=False)]
     if repeated.empty:
         return
-    first = repeated.groupby(keys, sort=False).get_group(tuple(repeated.iloc[0][keys]))
-    differing = [
-        str(column)
-        for column in first.columns
-        if column not in {*keys, "key"} and first[column].astype(str).nunique() > 1
-    ]
+    first = repeated.loc[(repeated[keys] == repeated.iloc[0][keys]).all(axis=1)]
+    candidates = [column for column in rows.columns if column not in {*keys, "key"}]
+    if "key" in rows.columns:  # what differs within one run is a measurement, no setting
+        constant = rows.astype(str).groupby("key").nunique().max() <= 1
+        candidates = [column for column in candidates if constant[column]]
+    differing = [str(column) for column in candidates if first[column].astype(str).nunique() > 1]
     raise FigureError(
         f"One value per run and {x} is expected; {first.iloc[0]['series']!r} has {len(first)} at {x} "
         f"{first.iloc[0][x]} ({first.iloc[0]['run'] or 'no seed column'}). The rows differ in: "

@@ -71,6 +71,7 @@ _KNOWN = {
     "oracle": Look("oracle", "#B2182B", "D", (0, (6, 1.5, 1, 1.5))),
     "naive": Look("naive", "#E69F00", "^"),
     "permuted source": Look("permuted source", "#7a7a7a", "x", (0, (3, 1.5))),
+    "standard training": Look("standard training", "#1B2A5B", "", (0, (4, 1.5))),
     "train": Look("train", "#7a7a7a", ".", (0, (3, 1.5))),
     "validation": Look("validation", "#0072B2", "o"),
     "test": Look("test", "#B2182B", "s", (0, (6, 1.5, 1, 1.5))),

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 # What was measured on which batches, and the marks of each; the colour is the method's.
 MEASURES: dict[str, tuple[str, str, DashPattern]] = {
-    "cosine_matching": ("batches of the matching", "o", "-"),
-    "cosine_heldout": ("held-out batches", "D", (0, (4, 1.5))),
-    "cosine_null": ("random permutation (null)", "", ":"),
+    "cosine_matching": ("matching batches", "o", "-"),
+    "cosine_heldout": ("held-out", "D", (0, (4, 1.5))),
+    "cosine_identity": ("held-out, no permutation", "x", (0, (2, 1))),
+    "cosine_null": ("held-out, random permutation", "", ":"),
 }
 
 
@@ -37,20 +38,21 @@ def transfer_cosine(
     """Cosine between the permuted source's gradient and the target's, one panel per method.
 
     A cosine on the batches that the permutation was fitted on flatters it: the one on held-out batches is the evidence,
-    the one of a random permutation the null.
+    those of no permutation and of a random one, on the same batches, say what is to be expected without matching.
 
     Args:
         table: One row per pair, method and step: the `by` columns, ``step``, ``cosine_matching``, ``cosine_heldout``,
-            ``cosine_null``, and the seeds of the runs.
+            ``cosine_null``, where measured ``cosine_identity``, and the seeds of the runs.
         rows: The table of the stage itself, whose failed rows are then named as missing.
         by: Column or columns that tell the methods apart; ``method`` when left out.
         x: Steps, or the fraction lambda of the source's displacement.
         title: Printed above the figure.
     """
     frame = labelled(table, by=by, rows=rows)
-    require(frame, [x, *MEASURES], name="table")
-    numbers = tidy([curves(frame, x=x, y=measure, quantity=measure) for measure in MEASURES])
-    any_cosine = frame[list(MEASURES)].notna().any(axis=1)
+    require(frame, [x, *(measure for measure in MEASURES if measure != "cosine_identity")], name="table")
+    measures = [measure for measure in MEASURES if measure in frame.columns]
+    numbers = tidy([curves(frame, x=x, y=measure, quantity=measure) for measure in measures])
+    any_cosine = frame[measures].notna().any(axis=1)
     number = counts(frame.assign(any_cosine=any_cosine.map({True: 1.0})), y="any_cosine")
     drawn = {name: look for name, look in looks(number).items() if name in set(numbers["series"])}
     return _draw(frame, numbers, drawn, number, x=x, title=title)
@@ -76,7 +78,10 @@ def _draw(
     for axes in panels[len(drawn) :]:
         axes.set_visible(False)
     panels[0].set_ylabel("cosine of the gradients")
-    handles = [handle(Look(label, MUTED, marker, dash)) for label, marker, dash in MEASURES.values()]
+    present = set(numbers["quantity"])
+    handles = [
+        handle(Look(label, MUTED, marker, dash)) for name, (label, marker, dash) in MEASURES.items() if name in present
+    ]
     absent = [look.label for name, look in looks(number).items() if name not in drawn]
     notes = [
         runs_note(frame, number),
@@ -92,7 +97,7 @@ def _panel(axes: Axes, numbers: pandas.DataFrame, look: Look, *, x: str) -> None
 
     axes.axhline(0.0, color=MUTED, linewidth=0.6, zorder=1)
     for measure, (_, marker, dash) in MEASURES.items():
-        colour = MUTED if measure == "cosine_null" else look.colour
+        colour = MUTED if measure in {"cosine_identity", "cosine_null"} else look.colour
         draw_curve(axes, numbers.loc[numbers["quantity"] == measure], Look(look.label, colour, marker, dash))
     axes.set_title(look.label, color=look.colour)
     axes.set_xlabel("transfer step" if x == "step" else "fraction λ")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from weightscape.results import Table
 
 CONTROL = "permuted source"
-_CONTROL_COLUMNS = ("source_accuracy", "permuted_source_{split}_accuracy", "source_{split}_accuracy")
+_CONTROL_COLUMNS = ("permuted_source_{split}_accuracy", "source_accuracy")
 
 
 @figure("transfer-curve")
