@@ -146,6 +146,7 @@ OPERATORS: dict[str, Operator] = {
     **RESHAPING,
     **dict.fromkeys(_UNCHANGED.split(), unchanged),
     **dict.fromkeys(_POINTWISE.split(), pointwise),
+    "_weight_norm": pointwise,  # directions times lengths over norms, which do not depend on the order
     **dict.fromkeys(("zeros_like", "ones_like", "full_like"), uniform),
     **dict.fromkeys(("zeros", "ones", "full", "arange", "scalar_tensor", "eye"), constant),
     **dict.fromkeys(_CHECKS.split(), nothing),

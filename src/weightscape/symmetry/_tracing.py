@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,8 +44,7 @@ def trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> Trace:
         SymmetryError: If neither can trace it.
     """
     names = _state_names(model)
-    with evaluating(model), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with evaluating(model), torch.no_grad(), _quiet():
         try:
             return _export(model, inputs, names)
         except Exception as first:
@@ -50,6 +52,19 @@ def trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> Trace:
                 return _trace_with_fx(model, inputs, names)
             except Exception as second:
                 raise SymmetryError(_advice(model, inputs, first, second)) from second
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what torch prints about a failed trace to itself; the error that follows says what matters."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 @contextmanager
@@ -103,9 +118,18 @@ def _export(model: nn.Module, inputs: tuple[Tensor, ...], names: dict[str, list[
     }
     constants = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind != InputKind.USER_INPUT}
     states = {node: targets[node.name] for node in program.graph.nodes if node.name in targets}
+    _join_ties(states)
     for node in program.graph.nodes:
         node.meta["constant"] = node.op == "placeholder" and node.name in constants and node not in states
     return Trace(program.graph, states, names, _overlapping(model, names))
+
+
+def _join_ties(states: dict[fx.Node, str]) -> None:
+    """Let one placeholder stand for each tensor, though torch.export may make one per name of a tied one."""
+    first: dict[str, fx.Node] = {}
+    for node, name in states.items():
+        if first.setdefault(name, node) is not node:
+            node.replace_all_uses_with(first[name])
 
 
 def _trace_with_fx(model: nn.Module, inputs: tuple[Tensor, ...], names: dict[str, list[str]]) -> Trace:

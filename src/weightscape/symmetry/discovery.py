@@ -67,9 +67,12 @@ def _read(traced: Trace, compat: bool) -> tuple[Reader, Slots]:
     """Walk through the graph; return what its operations tie together, and the axes of the parameters and buffers."""
     reader = Reader(compat)
     slots: Slots = {}
+    read: set[str] = set()
     for node in traced.graph.nodes:
         if node in traced.states:
-            slots |= _read_state(reader, node, traced)
+            if traced.states[node] not in read:
+                slots |= _read_state(reader, node, traced)
+            read.add(traced.states[node])
         elif node.op in ("placeholder", "get_attr"):
             _read_given(reader, node)
         elif node.op == "output":

@@ -154,10 +154,11 @@ class _Scene:
 
 def _check_group(scene: _Scene, group: Group, generator: Generator, tolerance: float) -> dict[str, object]:
     permutation = _alone(scene.symmetry, group, generator)
+    first = _first_axes(scene.model, group)
     error = scene.change(permutation)
     if not error <= tolerance:
         _fail(scene, group, permutation, error, tolerance)
-    effect = scene.change(_only(permutation, group, group.axes[0])) if len(group.axes) > 1 else math.nan
+    effect = scene.change(_only(permutation, group, first)) if len(first) < len(group.axes) else math.nan
     return {"group": group.name, "error": error, "effect": effect}
 
 
@@ -170,9 +171,18 @@ def _alone(symmetry: Symmetry, group: Group, generator: Generator) -> Permutatio
             return Permutation(symmetry, {name: drawn[name] for name in (group.name, *group.linked)})
 
 
-def _only(permutation: Permutation, group: Group, axis: Axis) -> Permutation:
-    """Return the permutation with one group acting on one axis alone."""
-    partial = Group(group.name, group.size, (axis,), group.blocks)
+def _first_axes(model: nn.Module, group: Group) -> tuple[Axis, ...]:
+    """Return the first axis of a group, under all names of its tensor."""
+    tensors = model.state_dict(keep_vars=True)
+    first = group.axes[0]
+    return tuple(
+        axis for axis in group.axes if tensors[axis.tensor] is tensors[first.tensor] and axis.axis == first.axis
+    )
+
+
+def _only(permutation: Permutation, group: Group, axes: tuple[Axis, ...]) -> Permutation:
+    """Return the permutation with one group acting on some of its axes alone."""
+    partial = Group(group.name, group.size, axes, group.blocks)
     return Permutation(Symmetry((partial,)), {group.name: permutation[group.name]})
 
 
