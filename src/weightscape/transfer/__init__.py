@@ -1,1 +1,1 @@
-"""Transfer of learning trajectories between initialisations."""
+"""Learning-trajectory transfer: synthesise the training of one initialisation from that of another."""
