@@ -1,0 +1,152 @@
+"""Look at everything a run needs on this machine, and say what to do about what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from weightscape.cli.options import DataDir, Json, Workspace
+from weightscape.cli.verbs import leave
+from weightscape.errors import WeightscapeError
+
+State = Literal["ok", "note", "problem"]
+_LITTLE_SPACE = 2 * 2**30
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What it is.
+        state: ``note`` where something is unusual but works.
+        found: What there is.
+        remedy: What to do about it.
+    """
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+def doctor(workspace: Workspace = None, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Check whether this machine has what runs need."""
+    from weightscape.cli.printing import print_json, styled
+
+    checks = [*_python(), *_torch(), *_workspace(workspace), *_data(data_dir)]
+    problems = sum(check.state == "problem" for check in checks)
+    if as_json:
+        print_json({"problems": problems, "checks": [asdict(check) for check in checks]})
+    else:
+        for check in checks:
+            print(styled(_line(check), check.state))
+        print("Everything needed is here." if not problems else f"{problems} problem{'s' * (problems != 1)} to solve.")
+    leave(1 if problems else 0)
+
+
+def _line(check: Check) -> str:
+    text = f"{check.state:<8} {check.name:<10} {check.found}"
+    return f"{text}\n{'':<20}{check.remedy}" if check.remedy else text
+
+
+def _python() -> Iterator[Check]:
+    from weightscape.studies.environment import packages
+
+    yield Check("python", "ok", f"{platform.python_version()} at {sys.executable}")
+    versions = packages()
+    missing = [name for name, version in versions.items() if version == "not installed"]
+    found = ", ".join(f"{name} {version}" for name, version in versions.items())
+    yield Check("packages", "problem" if missing else "ok", found, "pip install weightscape" if missing else "")
+
+
+def _torch() -> Iterator[Check]:
+    try:
+        import torch
+    except Exception as error:  # a broken installation may raise anything
+        yield Check("torch", "problem", f"cannot be imported: {error}", "Install it: https://pytorch.org/get-started")
+        return
+    yield from _threads(torch.get_num_threads())
+    blas = _blas_name(torch.__config__.show())
+    slow = blas != "mkl" and platform.machine() in {"x86_64", "AMD64"}
+    remedy = "Builds of torch with MKL are faster on this processor; pip's wheels have it." if slow else ""
+    yield Check("blas", "note" if slow else "ok", blas, remedy)
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    if names:
+        yield Check("device", "ok", ", ".join(f"cuda:{index} {name}" for index, name in enumerate(names)))
+    elif Path("/dev/nvidiactl").exists():
+        remedy = "Install a torch built for CUDA, and a driver that is new enough for it."
+        yield Check("device", "note", f"cpu; torch {torch.__version__} does not see this machine's NVIDIA GPU", remedy)
+    else:
+        yield Check("device", "ok", "cpu (no GPU)")
+
+
+def _blas_name(configuration: str) -> str:
+    parts = [part.strip() for part in configuration.replace("\n", ",").split(",")]
+    return next((part.removeprefix("BLAS_INFO=") for part in parts if part.startswith("BLAS_INFO=")), "unknown")
+
+
+def _threads(threads: int) -> Iterator[Check]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads > cores:
+        remedy = "More threads than cores are many times slower; use --threads or set OMP_NUM_THREADS."
+        yield Check("threads", "problem", f"{threads} threads on {cores} cores", remedy)
+    else:
+        yield Check("threads", "ok", f"{threads} of {cores} cores")
+
+
+def _workspace(given: Path | None) -> Iterator[Check]:
+    from weightscape.studies.store import workspace_folder
+
+    folder = workspace_folder(given).absolute()
+    home = next(place for place in (folder, *folder.parents) if place.exists())
+    remedy = "Choose another with --workspace or WEIGHTSCAPE_WORKSPACE."
+    try:
+        with tempfile.TemporaryDirectory(dir=home, prefix=".weightscape-") as draft:
+            locks = _locks_work(Path(draft))
+    except OSError as error:
+        yield Check("workspace", "problem", f"{folder} cannot be written: {error.strerror}", remedy)
+        return
+    yield Check("workspace", "ok", f"{folder}{'' if folder.exists() else ' (will be made)'}")
+    if not locks:
+        text = "file locks do not work there"
+        yield Check("locks", "note", text, "Two runs at once may compute the same task twice; nothing breaks.")
+    free = shutil.disk_usage(home).free
+    few = free < _LITTLE_SPACE
+    yield Check("disk", "note" if few else "ok", f"{free / 2**30:.1f} GiB free", remedy if few else "")
+
+
+def _locks_work(folder: Path) -> bool:
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(folder / "lock", timeout=1):
+            return True
+    except (OSError, NotImplementedError, Timeout):
+        return False
+
+
+def _data(data_dir: Path | None) -> Iterator[Check]:
+    from weightscape.data.catalogue import data_root, names, summary
+
+    root = data_root(data_dir)
+    found = {name: summary(name, data_dir).present for name in names()}
+    here = [name for name, present in found.items() if present]
+    absent = [name for name, present in found.items() if not present]
+    yield Check("data", "ok" if here else "problem", f"{', '.join(here) or 'none'} (in {root} or embedded)")
+    if absent:
+        yield Check("data", "note", f"not here: {', '.join(absent)}", "weightscape data get NAME, if you need it.")
+    try:
+        from weightscape.data.catalogue import fingerprint
+
+        for name in here:
+            fingerprint(name, data_dir)
+    except WeightscapeError as error:
+        yield Check("data", "problem", str(error), "Fetch its files again: weightscape data get NAME")

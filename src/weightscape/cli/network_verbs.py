@@ -1,0 +1,166 @@
+"""Verbs on architectures: layers, symmetry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from weightscape.cli.options import Classes, DataName, Json, ModelName, ModelSettings, Shape
+from weightscape.errors import Problem, SpecificationError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from weightscape.models.architecture import Architecture
+    from weightscape.symmetry.groups import Symmetry
+
+_DEFAULT_SHAPE = (3, 32, 32)
+_DEFAULT_CLASSES = 10
+_LISTED_AXES = 3
+
+
+class _Built(NamedTuple):
+    model: nn.Module
+    shape: tuple[int, int, int]
+    title: str
+
+
+def layers(
+    model: ModelName,
+    settings: ModelSettings = None,
+    data: DataName = None,
+    shape: Shape = None,
+    classes: Classes = None,
+    as_json: Json = False,
+) -> None:
+    """List a network's layers: shapes, parameters, multiply-adds."""
+    from weightscape.cli.printing import print_json, print_rows, records
+    from weightscape.models.layers import layer_table
+
+    built = _build(model, settings, data, shape, classes)
+    found = layer_table(built.model, shape=built.shape)
+    rows = records(found.layers)
+    if as_json:
+        totals = {"parameters": found.parameters, "multiply_adds": found.multiply_adds}
+        print_json({"model": built.title, "shape": built.shape, **totals, "layers": rows})
+        return
+    print_rows(rows, title=built.title, fold=False)
+    print(f"{found.parameters:,} parameters, {found.multiply_adds:,} multiply-adds per input")
+
+
+def symmetry(
+    model: ModelName,
+    settings: ModelSettings = None,
+    data: DataName = None,
+    shape: Shape = None,
+    classes: Classes = None,
+    compat: Annotated[
+        bool,
+        typer.Option(
+            "--compat", metavar="", help="Keep flattened channels fixed, as the code of arXiv 2305.14122 does."
+        ),
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", metavar="", help="Prove each group numerically, at random weights in float64.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Find a network's permutation symmetries, and prove them."""
+    import torch
+
+    from weightscape.cli.printing import print_json, print_rows
+    from weightscape.symmetry.discovery import discover
+
+    built = _build(model, settings, data, shape, classes)
+    found = discover(built.model, torch.zeros(2, *built.shape), compat=compat)
+    proof = _proof(built.model, found) if verify else {}
+    groups = [_group(found, name, full=as_json) | proof.get(name, {}) for name in found.names]
+    fixed = [{"tensor": item.tensor, "axis": item.axis, "size": item.size, "why": item.reason} for item in found.fixed]
+    if as_json:
+        print_json({"model": built.title, "shape": built.shape, "groups": groups, "fixed": fixed, "proved": verify})
+        return
+    noun = f"{len(groups)} permutation group{'s' * (len(groups) != 1)}"
+    proved = ", each proved at random weights" if verify else ""
+    print_rows(groups, title=f"{built.title}: {noun}{proved}", fold=False)
+    if fixed:
+        print()
+        print_rows(fixed, title="Fixed axes", fold=False)
+
+
+def _group(found: Symmetry, name: str, *, full: bool) -> dict[str, Any]:
+    group = found.group(name)
+    axes = [str(axis) for axis in group.axes]
+    more = f" and {len(axes) - _LISTED_AXES} more" if len(axes) > _LISTED_AXES else ""
+    shown: Any = axes if full else ", ".join(axes[:_LISTED_AXES]) + more
+    blocks = {"blocks": group.blocks} if full or any(other.blocks > 1 for other in found) else {}
+    return {"group": name, "size": group.size, **blocks, "acts on": shown}
+
+
+def _proof(model: nn.Module, found: Symmetry) -> dict[str, dict[str, float]]:
+    from weightscape.symmetry.verification import verify_symmetry
+
+    checks = verify_symmetry(model, found).checks
+    return {str(row["group"]): {"error": float(row["error"])} for _, row in checks.iterrows()}
+
+
+def _build(
+    text: str, settings: Sequence[str] | None, data: str | None, shape: str | None, classes: int | None
+) -> _Built:
+    from weightscape.cli.opening import let_python_find
+    from weightscape.models.building import build_model
+
+    let_python_find(None)
+    architecture = _architecture(text, settings or ())
+    sizes, count = _inputs(data, shape, classes)
+    model = build_model(architecture, shape=sizes, classes=count, seed=0)
+    title = f"{architecture.name} for inputs of {' x '.join(map(str, sizes))} and {count} classes"
+    return _Built(model, sizes, title)
+
+
+def _architecture(text: str, overrides: Sequence[str]) -> Architecture:
+    from weightscape.models.architecture import parse_architecture
+    from weightscape.studies.document import read_value
+    from weightscape.studies.specification import assign
+
+    value = read_value(text)
+    options = {"name": value} if isinstance(value, str) else value
+    for override in overrides:
+        name, equals, given = override.partition("=")
+        if not (name and equals and isinstance(options, dict)):
+            example = "For example: --set width=0.5"
+            raise SpecificationError([Problem(f"--set {override}", "OPTION=VALUE", repr(override), example)])
+        assign(options, name.strip(), read_value(given))
+    return parse_architecture(options)
+
+
+def _inputs(data: str | None, shape: str | None, classes: int | None) -> tuple[tuple[int, int, int], int]:
+    sizes, count = _DEFAULT_SHAPE, _DEFAULT_CLASSES
+    if data is not None:
+        sizes, count = _data_shape(data)
+    if shape is not None:
+        sizes = _parse_shape(shape)
+    return sizes, classes or count
+
+
+def _data_shape(text: str) -> tuple[tuple[int, int, int], int]:
+    from pydantic import TypeAdapter, ValidationError
+
+    from weightscape.data.catalogue import shape_and_classes
+    from weightscape.data.specification import DataSpec
+    from weightscape.studies.document import read_value
+
+    try:
+        return shape_and_classes(TypeAdapter(DataSpec).validate_python(read_value(text)))
+    except ValidationError as error:
+        reasons = "; ".join(str(item["msg"]).removeprefix("Value error, ") for item in error.errors())
+        raise SpecificationError([Problem("--data", "a data set", repr(text), reasons)]) from error
+
+
+def _parse_shape(text: str) -> tuple[int, int, int]:
+    parts = text.replace("x", ",").split(",")
+    if len(parts) == 3 and all(part.strip().isdigit() and int(part) for part in parts):
+        channels, height, width = (int(part) for part in parts)
+        return channels, height, width
+    raise SpecificationError([Problem("--shape", "channels, height and width such as 3,32,32", repr(text))])

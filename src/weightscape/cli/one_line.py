@@ -1,0 +1,197 @@
+"""Every operation as a command: a study of one stage, built from options, in the same store under the same keys."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from weightscape.cli import options
+from weightscape.cli.signatures import default_text, description, option_flag, type_text
+from weightscape.cli.verbs import leave
+from weightscape.errors import Problem, SpecificationError
+
+if TYPE_CHECKING:
+    from weightscape.cli.opening import Opened
+    from weightscape.operation import Operation
+    from weightscape.studies.document import Document
+    from weightscape.studies.execution import Run
+    from weightscape.studies.specification import Study
+
+_STUDY = "cli"
+# Parameters of the command that are not settings of the operation; a setting of the same name is given by --set.
+_OWN = {
+    "where": Annotated[
+        str | None,
+        typer.Option("--where", metavar="SQL", help="Which combinations of inputs, e.g. 'source.seed < target.seed'."),
+    ],
+    "overrides": Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="OPTION=VALUE", help="Set an option, also a nested one: recipe.epochs=3."),
+    ],
+    "workspace": options.Workspace,
+    "data_dir": options.DataDir,
+    "device": options.Device,
+    "threads": options.Threads,
+    "as_json": options.Json,
+}
+_RESERVED = {"--where", "--set", "--workspace", "--data-dir", "--device", "--threads", "--json", "--help"}
+
+
+def operation_command(name: str) -> Any:
+    """Return the command of an operation, its options built from its signature.
+
+    Args:
+        name: Name of the operation or its dotted path.
+    """
+    from weightscape.cli.opening import let_python_find
+    from weightscape.operation import find_operation
+
+    let_python_find(None)
+    operation = find_operation(name)
+
+    def command(**given: Any) -> None:
+        leave(_run(name, operation, given))
+
+    parameters = _parameters(operation)
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    app.command(name, help=description(operation))(command)
+    return typer.main.get_command(app)
+
+
+def _parameters(operation: Operation) -> list[inspect.Parameter]:
+    made: list[tuple[str, Any, Any]] = []
+    for name, taken in operation.inputs.items():
+        text = f"{taken.artefact}: study/stage?where, a key or a path, with @STEP{', optional' * taken.optional}."
+        argument = typer.Argument(metavar=name.upper(), help=text, show_default=False)
+        many = taken.artefact == "Population" and len(operation.inputs) == 1
+        hint: Any = Annotated[list[str], argument] if many else Annotated[str, argument]
+        made.append((f"input_{name}", hint, None if taken.optional else inspect.Parameter.empty))
+    for name, field in operation.settings.model_fields.items():
+        flag = option_flag(name)
+        if flag in _RESERVED:
+            continue
+        text = f"{type_text(field.annotation)} {default_text(field, inherits=bool(operation.inputs))}"
+        option = typer.Option(flag, metavar="VALUE", help=text, show_default=False)
+        made.append((f"setting_{name}", Annotated[str | None, option], None))
+    own = {name: _apart(hint) for name, hint in _OWN.items() if operation.inputs or name != "where"}
+    made += [
+        (name, hint, "auto" if name == "device" else False if name == "as_json" else None) for name, hint in own.items()
+    ]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(name, kind, default=default, annotation=hint) for name, hint, default in made]
+
+
+def _apart(hint: Any) -> Any:
+    """Return a shared option in a panel of its own, below the settings of the operation."""
+    base, option = get_args(hint)
+    option = copy.copy(option)
+    option.rich_help_panel = "Options of all operations"
+    return Annotated[base, option]
+
+
+def _run(name: str, operation: Operation, given: Mapping[str, Any]) -> int:
+    from weightscape.cli.opening import Opened, open_store, plan_with_figures
+    from weightscape.cli.running import compute, exit_code, report_failures
+
+    store = open_store(given["workspace"])
+    try:
+        study = _study(name, operation, given)
+        opened = Opened(plan_with_figures(study, store, given["data_dir"]), store, given["data_dir"])
+    except SpecificationError as error:
+        raise SpecificationError(_as_flags(problem) for problem in error.problems) from error
+    done = compute(opened, device=given["device"], threads=given["threads"])
+    _print(opened, done, as_json=given["as_json"])
+    report_failures(opened, done)
+    return exit_code(done)
+
+
+def _study(name: str, operation: Operation, given: Mapping[str, Any]) -> Study:
+    """Return the study of one stage that the options amount to, each place being a flag.
+
+    Raises:
+        SpecificationError: If a value is not YAML or an option unknown.
+    """
+    from weightscape.studies.document import Document, read_value
+    from weightscape.studies.specification import apply_overrides, validate_study
+
+    stage = re.sub(r"\W", "_", operation.name)
+    inputs = {key: given[f"input_{key}"] for key in operation.inputs if given[f"input_{key}"] is not None}
+    settings = {
+        key: text for key in operation.settings.model_fields if (text := given.get(f"setting_{key}")) is not None
+    }
+    content: dict[str, Any] = {"run": name, "from": inputs, "with": {}}
+    if given.get("where") is not None:
+        content["where"] = given["where"]
+    document = Document({"study": _STUDY, "stages": {stage: content}}, {(): f"weightscape {name}"})
+    base = ("stages", stage)
+    document.places |= {(*base, "from", key): key.upper() for key in inputs} | {(*base, "where"): "--where"}
+    problems = []
+    for key, text in settings.items():
+        try:
+            content["with"][key] = read_value(text)
+        except SpecificationError as error:
+            problems += [
+                Problem(option_flag(key), item.expected, item.received, item.remedy) for item in error.problems
+            ]
+        document.places[(*base, "with", key)] = option_flag(key)
+    if problems:
+        raise SpecificationError(problems)
+    _override(document, stage, given["overrides"] or (), apply_overrides)
+    return validate_study(document)
+
+
+def _override(document: Document, stage: str, overrides: Sequence[str], apply: Any) -> None:
+    """Apply ``OPTION=VALUE``.
+
+    Raises:
+        SpecificationError: If one is not of this form.
+    """
+    wrong = [text for text in overrides if not re.match(r"\s*[\w.]+\s*=", text)]
+    if wrong:
+        example = "For example: --set recipe.epochs=3"
+        raise SpecificationError(Problem(f"--set {text}", "OPTION=VALUE", repr(text), example) for text in wrong)
+    apply(document, [f"{stage}.{text}" for text in overrides])
+
+
+def _as_flags(problem: Problem) -> Problem:
+    """Return a problem whose place is a flag, not a line of a study that nobody wrote."""
+    match = re.fullmatch(r"(?P<place>.*?) ?\(stages\.\w+(?:\.with(?:\.(?P<option>[\w.]+))?)?.*\)", problem.where)
+    if match is None:
+        return problem
+    place, option = match["place"], match["option"]
+    if place.startswith("--set"):
+        place = re.sub(r"^--set \w+\.", "--set ", place)
+    elif option:
+        head, _, nested = option.partition(".")
+        place = option_flag(head) + (f" ({option})" if nested else "")
+    return Problem(place, problem.expected, problem.received, problem.remedy)
+
+
+def _print(opened: Opened, done: Run, *, as_json: bool) -> None:
+    from weightscape.cli.printing import print_facts, print_json, print_rows, records
+    from weightscape.studies.tables import stage_table
+
+    (stage,) = opened.plan.stages
+    rows = opened.plan.stages[stage].rows
+    metrics = {row.key: _metrics(opened, row.key) for row in rows}
+    if as_json:
+        facts = [{"key": row.key, "status": done.outcomes[row.key].status} for row in rows]
+        settings = [{"settings": dict(row.settings), "metrics": metrics[row.key]} for row in rows]
+        print_json([first | second for first, second in zip(facts, settings, strict=True)])
+    elif len(rows) > 1:
+        keep = {name for found in metrics.values() for name in found}
+        print_rows(records(stage_table(opened.plan, stage, done.outcomes, opened.store)), keep=keep)
+    elif metrics[rows[0].key]:
+        print_facts({**metrics[rows[0].key], "key": rows[0].key})
+
+
+def _metrics(opened: Opened, key: str) -> dict[str, Any]:
+    record = opened.store.get(key)
+    return dict(record.metrics) if record else {}

@@ -1,0 +1,65 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+StudyName: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY", help="A YAML file, a bundled study by name or number, or a study of the workspace."
+    ),
+]
+Workspace: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--workspace",
+        metavar="FOLDER",
+        envvar="WEIGHTSCAPE_WORKSPACE",
+        help="Where results are kept; ./weightscape-runs by default.",
+    ),
+]
+DataDir: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="FOLDER",
+        envvar="WEIGHTSCAPE_DATA",
+        help="Where data sets are; ~/.cache/weightscape/data by default.",
+    ),
+]
+Overrides: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="STAGE.OPTION=VALUE",
+        help="Set an option of a stage, e.g. --set trained.recipe.epochs=3; repeatable.",
+    ),
+]
+Device: TypeAlias = Annotated[
+    str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:1; auto takes a GPU if there is one.")
+]
+Threads: TypeAlias = Annotated[
+    int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads to compute with.")
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON, and nothing else, on stdout.")]
+DataName: TypeAlias = Annotated[
+    str | None, typer.Option("--data", metavar="NAME", help="Data set that gives the shape and the classes.")
+]
+Shape: TypeAlias = Annotated[
+    str | None, typer.Option("--shape", metavar="C,H,W", help="Shape of one input, e.g. 3,32,32.")
+]
+Classes: TypeAlias = Annotated[
+    int | None, typer.Option("--classes", min=1, metavar="N", help="Number of classes; 10 by default.")
+]
+ModelName: TypeAlias = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="A name, settings such as '{name: mlp, hidden: [64]}', or a dotted path."),
+]
+ModelSettings: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="OPTION=VALUE", help="Set an option of the model, e.g. --set width=0.5; repeatable."),
+]

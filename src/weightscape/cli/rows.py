@@ -1,0 +1,106 @@
+"""What is known of the tasks of a plan, and how each is called in one line."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from weightscape.studies.execution import Outcome, Run, outcomes_of
+from weightscape.studies.tables import flattened
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from weightscape.results import Scalar
+    from weightscape.studies.plan import Plan
+    from weightscape.studies.store import Store
+
+_LABEL_LENGTH = 48
+_METRICS_SHOWN = 3
+
+
+def known_run(plan: Plan, store: Store) -> Run:
+    """Return what earlier runs left: results, logs of failures, and what these block."""
+    outcomes = outcomes_of(plan, store)
+    for key, task in plan.tasks.items():
+        if outcomes[key].status == "cached":
+            continue
+        log = store.log_file(key)
+        bad = [bound.key for bound in task.upstream() if _is_bad(outcomes.get(bound.key))]
+        if bad:
+            outcomes[key] = Outcome("blocked", f"needs {bad[0][:8]}, which {outcomes[bad[0]].status}")
+        elif log.is_file():
+            lines = log.read_text(encoding="utf-8").strip().splitlines()
+            outcomes[key] = Outcome("failed", lines[-1] if lines else "")
+    return Run(outcomes)
+
+
+def _is_bad(outcome: Outcome | None) -> bool:
+    return outcome is not None and outcome.status in {"failed", "blocked"}
+
+
+def labels(plan: Plan) -> dict[str, str]:
+    """Return a short name for each task: its first stage, and the settings in which that stage's rows differ."""
+    found: dict[str, str] = {}
+    for name, stage in plan.stages.items():
+        texts = differences([row.settings for row in stage.rows])
+        for row, text in zip(stage.rows, texts, strict=True):
+            found.setdefault(row.key, shorten(f"{name} {text}".strip(), _LABEL_LENGTH))
+    return found
+
+
+def shorten(text: str, length: int) -> str:
+    """Return a text cut to a length.
+
+    >>> shorten("trained seed=3", 10)
+    'trained s…'
+    """
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def differences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return, for each row, the settings in which the rows differ; columns that always agree are named once.
+
+    >>> differences([{"seed": 0, "size": 3}, {"seed": 1, "size": 3}])
+    ['seed=0', 'seed=1']
+    >>> differences([{"source": {"lr": lr}, "target": {"lr": lr}} for lr in (0.1, 0.2)])
+    ['lr=0.1', 'lr=0.2']
+    """
+    flat = [flattened(row) for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    columns: dict[str, list[str]] = {}
+    for name in names:
+        values = json.dumps([row.get(name) for row in flat])
+        if len({json.dumps(row.get(name)) for row in flat}) > 1:
+            columns.setdefault(values, []).append(name)
+    shown = {same[0]: same[0] if len(same) == 1 else same[0].rpartition(".")[2] for same in columns.values()}
+    return [
+        " ".join(f"{text}={row[name]}" for name, text in shown.items() if row.get(name) is not None) for row in flat
+    ]
+
+
+def main_metrics(metrics: Mapping[str, Scalar]) -> str:
+    """Return the metrics that say most, in one line: accuracies first, never more than three.
+
+    >>> main_metrics({"train_loss": 0.25, "count": 5, "test_accuracy": 0.97})
+    'test_accuracy 0.97  train_loss 0.25'
+    """
+    chosen = [name for name, value in metrics.items() if isinstance(value, float) and not name.endswith("stderr")]
+    chosen.sort(key=lambda name: "accuracy" not in name)
+    return "  ".join(f"{name} {metrics[name]:.4g}" for name in chosen[:_METRICS_SHOWN])
+
+
+def stage_counts(plan: Plan, run: Run) -> list[dict[str, Any]]:
+    """Return one row per stage: its operation, its rows, and how many have which status."""
+    counted = []
+    for name, stage in plan.stages.items():
+        counts = Counter(_simple(run.outcomes[row.key].status) for row in stage.rows)
+        operation = plan.study.settings.stages[name].run
+        head = {"stage": name, "operation": operation, "rows": len(stage.rows)}
+        counted.append(head | {status: counts[status] for status in ("done", "failed", "blocked", "waiting")})
+    return counted
+
+
+def _simple(status: str) -> str:
+    return "done" if status == "cached" else status

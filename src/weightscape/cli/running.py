@@ -1,0 +1,100 @@
+"""Compute what a plan still needs, with a display, and say what became of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from weightscape.cli.opening import Opened, check_device, pick_device, use_threads
+from weightscape.cli.printing import KEY_SHOWN, note
+from weightscape.cli.rows import known_run, labels
+from weightscape.cli.verbs import INTERRUPTED, TASKS_FAILED
+
+if TYPE_CHECKING:
+    from weightscape.studies.execution import Run, Status
+
+_LISTED_FAILURES = 20
+
+
+def compute(opened: Opened, *, device: str, threads: int | None) -> Run:
+    """Run the tasks that have no result yet; neither torch nor a display is loaded when there are none.
+
+    Args:
+        opened: The planned study.
+        device: Device as the user named it.
+        threads: Number of CPU threads; unchanged when None.
+    """
+    check_device(device)
+    before = known_run(opened.plan, opened.store)
+    total, cached = len(opened.plan.tasks), before.count("cached")
+    if cached == total:
+        return before
+    from weightscape.cli.progress import Progress, display
+    from weightscape.cli.stopping import second_signal_ends
+    from weightscape.studies.execution import run_plan
+
+    use_threads(threads)
+    chosen = pick_device(device)
+    if total > 1:
+        earlier = f", {cached} from before" if cached else ""
+        note(f"{opened.plan.study.name}: {total} tasks{earlier}")
+    progress = Progress(opened.plan, before, opened.store)
+    with display(progress) as shown, second_signal_ends(shown.say):
+        return run_plan(opened.plan, opened.store, device=chosen, data_root=opened.data_root, listen=shown)
+
+
+def failures(opened: Opened, run: Run) -> list[dict[str, str]]:
+    """Return what failed: short name, key, message and the path of the log."""
+    names = labels(opened.plan)
+    return [
+        {
+            "task": names[key],
+            "key": key,
+            "message": outcome.message,
+            "log": str(opened.store.log_file(key)),
+        }
+        for key, outcome in run.outcomes.items()
+        if outcome.status == "failed"
+    ]
+
+
+def report_failures(opened: Opened, run: Run) -> None:
+    """Name each failed task with its message and log, on stderr."""
+    failed, blocked = failures(opened, run), run.count("blocked")
+    if not failed and not blocked:
+        return
+    waiting = f"; {blocked} cannot start because of {'it' if len(failed) == 1 else 'them'}" if blocked else ""
+    note(f"{len(failed)} of {len(run.outcomes)} tasks failed{waiting}.", "bold")
+    for failure in failed[:_LISTED_FAILURES]:
+        note(f"  {failure['key'][:KEY_SHOWN]}  {failure['task']}\n    {failure['message']}\n    log: {failure['log']}")
+    if len(failed) > _LISTED_FAILURES:
+        note(f"  ... and {len(failed) - _LISTED_FAILURES} more: weightscape status {opened.plan.study.name}")
+
+
+def exit_code(run: Run) -> int:
+    """Return 0 when everything is done, else the code of what happened."""
+    if run.interrupted:
+        return INTERRUPTED
+    return TASKS_FAILED if run.count("failed") or run.count("blocked") else 0
+
+
+def counts(run: Run) -> dict[str, Any]:
+    """Return how many tasks have which status, and the time of those computed now."""
+    statuses: tuple[Status, ...] = ("done", "cached", "failed", "blocked", "waiting")
+    found: dict[str, Any] = {status: run.count(status) for status in statuses}
+    return found | {"seconds": round(sum(outcome.seconds for outcome in run.outcomes.values()), 3)}
+
+
+def sentence(run: Run) -> str:
+    """Return the counts in words, such as ``12 tasks: 4 done in 8.2 s, 8 from before``."""
+    from weightscape.report.provenance import duration
+
+    count = counts(run)
+    words = [
+        (count["done"], f"done in {duration(count['seconds'])}"),
+        (count["cached"], "from before"),
+        (count["failed"], "failed"),
+        (count["blocked"], "blocked"),
+        (count["waiting"], "not computed"),
+    ]
+    total = len(run.outcomes)
+    return f"{total} task{'s' * (total != 1)}: " + ", ".join(f"{number} {text}" for number, text in words if number)

@@ -1,0 +1,97 @@
+"""The signature of an operation in words, for ``--help``."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from weightscape.operation import Operation
+
+_SECTIONS = re.compile(r"^(Args|Returns|Raises|Yields|Examples?|Attributes):$", re.MULTILINE)
+
+
+def option_flag(name: str) -> str:
+    """Return the flag of a setting.
+
+    >>> option_flag("batch_norm")
+    '--batch-norm'
+    """
+    return "--" + name.replace("_", "-")
+
+
+def description(operation: Operation) -> str:
+    """Return what an operation does, with rich's markup escaped."""
+    from rich.markup import escape
+
+    text = inspect.getdoc(operation.function) or ""
+    return escape(_SECTIONS.split(text)[0].strip().replace("``", "'"))
+
+
+def default_text(field: FieldInfo, *, inherits: bool) -> str:
+    """Return where the value of a setting comes from when it is not given.
+
+    Args:
+        field: The setting.
+        inherits: Whether inputs may supply it.
+    """
+    from rich.markup import escape
+
+    if field.is_required():
+        return escape("[from the inputs, else required]" if inherits else "[required]")
+    return escape(f"[default: {plain_text(field.get_default(call_default_factory=True))}]")
+
+
+def plain_text(value: Any) -> str:
+    """Return a default as it would be written in YAML.
+
+    >>> plain_text(None), plain_text(True), plain_text((1, 2)), plain_text("ends")
+    ('none', 'true', '[1, 2]', 'ends')
+    """
+    if isinstance(value, BaseModel):
+        given = value.model_dump(mode="json", exclude_defaults=True)
+        return plain_text(given) if given else "as in Python"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {plain_text(member)}" for name, member in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(plain_text, value)) + "]"
+    if value is None or value is PydanticUndefined:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def type_text(annotation: Any) -> str:
+    """Return a type in words.
+
+    >>> type_text(int | None), type_text(Literal["a", "b"]), type_text(tuple[float, ...]), type_text(str)
+    ('int', 'a|b', 'list of float', 'text')
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_text(arguments[0])
+    if origin is Literal:
+        return "|".join(map(str, arguments))
+    if origin in {Union, UnionType}:
+        return "|".join(dict.fromkeys(type_text(member) for member in arguments if member is not NoneType))
+    if origin in {list, tuple, set, frozenset}:
+        members = dict.fromkeys(type_text(member) for member in arguments if member is not Ellipsis)
+        return f"list of {'|'.join(members)}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return _model_text(annotation)
+    known: dict[Any, str] = {str: "text", bool: "true|false"}
+    return known.get(annotation, str(getattr(annotation, "__name__", annotation)).lower())
+
+
+def _model_text(model: type[BaseModel]) -> str:
+    names = model.model_fields.get("name")
+    if names is not None:
+        tags = [str(tag) for tag in get_args(names.annotation)]
+        return "|".join(tags) if tags else ("name" if len(model.model_fields) > 1 else "module.name")
+    return "{" + ", ".join(model.model_fields) + "}"

@@ -1,0 +1,61 @@
+"""What the results of a study were computed with, and whether all of them with the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from weightscape.studies.plan import Plan
+from weightscape.studies.store import Store
+
+# A difference in one of these may change the numbers, if only in the last digits.
+_MATTERS = ("device", "threads", "processor", "torch", "numpy", "scipy", "weightscape")
+
+
+def environments(plan: Plan, store: Store) -> dict[str, Counter[str]]:
+    """Return, for each fact about the environment, how many tasks were computed with which value."""
+    found: dict[str, Counter[str]] = {}
+    for key in plan.tasks:
+        record = store.get(key)
+        facts: dict[str, Any] = record.content["environment"] if record else {}
+        for name, value in facts.items():
+            found.setdefault(name, Counter())[_text(value)] += 1
+    return found
+
+
+def environment_facts(plan: Plan, store: Store) -> dict[str, str]:
+    """Return the environment in words, all values of a fact where tasks differ, and the computing time."""
+    facts = {name: "; ".join(sorted(values)) for name, values in environments(plan, store).items()}
+    records = [record for key in plan.tasks if (record := store.get(key))]
+    if records:
+        facts["computing time"] = duration(sum(float(record.content["seconds"]["total"]) for record in records))
+    return facts
+
+
+def mixtures(plan: Plan, store: Store) -> list[str]:
+    """Return a sentence for each difference in the environments of the tasks that may show in the numbers."""
+    found = environments(plan, store)
+    return [
+        f"Tasks were computed with different {name if name.endswith('s') else name + 's'}: "
+        + ", ".join(f"{value} ({count} task{'s' * (count != 1)})" for value, count in sorted(found[name].items()))
+        + "."
+        for name in _MATTERS
+        if len(found.get(name, ())) > 1
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Return a time for reading.
+
+    >>> duration(0.84), duration(75), duration(7380)
+    ('0.8 s', '1 min 15 s', '2 h 03 min')
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _text(value: Any) -> str:
+    # Tasks that do not load torch have no number of threads.
+    return "not set" if value is None else str(value)
