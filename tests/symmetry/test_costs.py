@@ -17,6 +17,7 @@ from tests.symmetry.matching_examples import (
 )
 from weightscape.errors import ModelError, SymmetryError
 from weightscape.seeds import stream
+from weightscape.symmetry._couplings import Coupling
 from weightscape.symmetry.costs import PairCosts
 from weightscape.symmetry.groups import Symmetry
 from weightscape.symmetry.permutation import Permutation
@@ -110,16 +111,15 @@ def test_incremental_costs_equal_recomputed_ones(example: Example) -> None:
             )
 
 
-def test_small_changes_are_exchanged_and_large_ones_computed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    from weightscape.symmetry._couplings import Coupling
-
+def test_only_what_changed_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    for name in ("_full", "_exchange"):
+    for name in ("_add_products", "_exchanged"):
         original = getattr(Coupling, name)
         monkeypatch.setattr(
             Coupling, name, lambda self, *rest, _name=name, _run=original: (calls.append(_name), _run(self, *rest))[1]
         )
     costs, permutation = filled(MLP, 2), MLP.symmetry.identity()
+    calls.clear()
     costs.group_cost("h0", permutation)
     assert calls == []  # the identity grows with the pairs
     index = permutation.indices["h1"].clone()
@@ -127,9 +127,13 @@ def test_small_changes_are_exchanged_and_large_ones_computed_anew(monkeypatch: p
     few = permutation.replace({"h1": index})
     costs.group_cost("h0", few)
     costs.group_cost("h0", few)
-    assert calls == ["_exchange"]
+    assert calls == ["_exchanged"]
+    costs._settle()
     costs.group_cost("h0", shuffled(MLP.symmetry))
-    assert calls == ["_exchange", "_full"]
+    assert calls == ["_exchanged", "_add_products"]
+    costs.group_cost("h0", few)  # the end of the last match is remembered
+    costs.group_cost("h0", permutation)
+    assert calls == ["_exchanged", "_add_products"]
 
 
 def test_a_network_of_one_group_stores_no_pairs() -> None:

@@ -21,9 +21,11 @@ from tests.symmetry.matching_examples import (
     true_objective,
 )
 from weightscape.errors import SymmetryError
+from weightscape.models.building import build_model
 from weightscape.seeds import stream
 from weightscape.symmetry import _descent
 from weightscape.symmetry.costs import PairCosts
+from weightscape.symmetry.discovery import discover
 from weightscape.symmetry.groups import Group, Symmetry
 from weightscape.symmetry.matching import MatchResult, match_pairs, match_weights
 from weightscape.symmetry.permutation import Permutation
@@ -102,6 +104,16 @@ def test_a_permuted_copy_is_found_again(example: Example) -> None:
         moved = torch.func.functional_call(model, result.permutation.apply(source), (inputs,))
         torch.testing.assert_close(moved, torch.func.functional_call(model, target, (inputs,)), rtol=1e-4, atol=1e-4)
         assert result.cosine == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["conv4", "resnet18"])
+def test_a_permuted_copy_of_a_bundled_network_is_found_again(name: str) -> None:
+    model = build_model({"name": name, "width": 0.125}, shape=(3, 32, 32), classes=10, seed=0)
+    symmetry = discover(model, torch.zeros(2, 3, 32, 32))
+    source = weights_of(model)
+    result = match_weights(symmetry, source, drawn(symmetry).apply(source))
+    assert result.cosine == pytest.approx(1, abs=1e-5)
+    assert result.converged
 
 
 def model_parameters(model: torch.nn.Module) -> list[str]:

@@ -2,9 +2,10 @@
 
 What a coupled piece adds to the cost of one group depends on the permutations of the others. Three facts make it cheap:
 
-- all pairs are stacked along one axis, so that the cost is a few large matrix products instead of one per pair;
-- the cost at the identity, where matching usually starts, grows with each added pair;
-- when another group changed few of its units, only the products of these columns are exchanged.
+- all pairs are stacked along one axis, so that matrix products do not become smaller as pairs become more;
+- the costs at the identity, where matching usually starts, and at the last match, near which the next one usually ends,
+  grow with each added pair;
+- when another group changed few of its units, only the products of these units are exchanged.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from torch import Tensor
 
 from weightscape.symmetry._pieces import Piece
 
-_EXCHANGED_SHARE = 0.4  # above it, the gathers of an exchange cost more than a new product saves
+_EXCHANGED_SHARE = 0.6  # above it, the differences of an exchange cost more than a new product saves
 _EXCHANGED_TOTAL = 2.0  # rounding stays that of three products: then a new one is made
+_LONG_RUN = 32  # entries per unit and pair of axes from which products of strided views beat copies on a CPU
 
 
 @dataclass
@@ -48,6 +50,7 @@ class Coupling:
         self.sizes = sizes
         self._stacks: list[tuple[Tensor, Tensor]] = []
         self._start: list[_Cost] = []
+        self._settled: list[_Cost] = []
         self._last: list[_Cost] = []
 
     @property
@@ -65,12 +68,10 @@ class Coupling:
             others = [tuple(identity[other] for other in axes if other != axis) for axis in axes]
             zero = [target.new_zeros(self.sizes[axis], self.sizes[axis]) for axis in axes]
             self._start = [_Cost(zero[axis], others[axis]) for axis in axes]
-            self._last = list(self._start)
+            self._settled, self._last = list(self._start), list(self._start)
         for axis in axes:
-            start, last = self._start[axis], self._last[axis]
-            start.value += self._product(pair, axis, start.others)
-            if last is not start:
-                last.value += self._product(pair, axis, last.others)
+            for cost in self._kept(axis):
+                self._add_products(cost.value, pair, axis, cost.others)
         self._stacks.append(pair)
         while len(self._stacks) > 1 and self._stacks[-2][0].shape == self._stacks[-1][0].shape:
             (one, two), (three, four) = self._stacks.pop(-2), self._stacks.pop()
@@ -79,17 +80,28 @@ class Coupling:
     def cost(self, axis: int, indices: Mapping[str, Tensor]) -> Tensor:
         """Return the cost ``(n, n)`` of the group on one axis with the other axes permuted. Not to be written to."""
         others = tuple(indices[name] for position, name in enumerate(self.groups) if position != axis)
-        start, last = self._start[axis], self._last[axis]
-        nearest = min((last, start), key=lambda cost: cost.distance(others))
+        nearest = min(self._kept(axis), key=lambda cost: cost.distance(others))
         share = nearest.distance(others)
         if share == 0:
-            return nearest.value
-        if share > _EXCHANGED_SHARE or nearest.exchanged + share > _EXCHANGED_TOTAL or self.piece.blocks > 1:
-            value, exchanged = self._full(axis, others), 0.0
+            self._last[axis] = nearest
+        elif share > _EXCHANGED_SHARE or nearest.exchanged + share > _EXCHANGED_TOTAL or self.piece.blocks > 1:
+            value = torch.zeros_like(nearest.value)
+            for stack in self._stacks:
+                self._add_products(value, stack, axis, others)
+            self._last[axis] = _Cost(value, others)
         else:
-            value, exchanged = self._exchange(nearest, axis, others[0]), nearest.exchanged + share
-        self._last[axis] = _Cost(value, others, exchanged)
-        return value
+            value = self._exchanged(nearest, axis, others[0])
+            self._last[axis] = _Cost(value, others, nearest.exchanged + share)
+        return self._last[axis].value
+
+    def settle(self) -> None:
+        """Keep the present costs, besides later ones, as a point near which the next match may come again."""
+        self._settled = list(self._last)
+
+    def _kept(self, axis: int) -> list[_Cost]:
+        """Return the different costs at hand, the latest first."""
+        costs = self._last[axis], self._settled[axis], self._start[axis]
+        return list({id(cost): cost for cost in costs}.values())
 
     def value(self, indices: Mapping[str, Tensor]) -> float:
         """Return the sum over pairs of ``<target, permuted source>``, in one pass and without matrix products."""
@@ -125,31 +137,46 @@ class Coupling:
         assert isinstance(total, Tensor)
         return total
 
-    def _full(self, axis: int, others: tuple[Tensor, ...]) -> Tensor:
-        value = self._product(self._stacks[0], axis, others)
-        for stack in self._stacks[1:]:
-            value += self._product(stack, axis, others)
-        return value
-
-    def _product(self, stack: tuple[Tensor, Tensor], axis: int, others: tuple[Tensor, ...]) -> Tensor:
+    def _add_products(self, value: Tensor, stack: tuple[Tensor, Tensor], axis: int, others: tuple[Tensor, ...]) -> None:
+        """Add to a cost what a stack of pairs gives with the other axes permuted."""
         target, source = stack
         if self.piece.blocks > 1:
-            return _block_product(target, source, axis, others[0].to(source.device))
-        positions = [position for position in range(len(self.groups)) if position != axis]
-        for position, index in zip(positions, others, strict=True):
-            if not torch.equal(index, torch.arange(len(index))):
-                source = source.index_select(position, index.to(source.device))
-        return _matrix(target, axis) @ _matrix(source, axis).mT
+            value += _block_product(target, source, axis, others[0].to(source.device))
+        elif len(others) == 1 and _has_long_runs(target):
+            for unit, origin in enumerate(others[0].tolist()):
+                value.addmm_(_slice(target, 1 - axis, unit), _slice(source, 1 - axis, origin).mT)
+        else:
+            positions = [position for position in range(len(self.groups)) if position != axis]
+            for position, index in zip(positions, others, strict=True):
+                if not torch.equal(index, torch.arange(len(index))):
+                    source = source.index_select(position, index.to(source.device))
+            value.addmm_(_matrix(target, axis), _matrix(source, axis).mT)
 
-    def _exchange(self, cost: _Cost, axis: int, index: Tensor) -> Tensor:
-        """Return the cost after another group changed a few units: their products are taken out and put in anew."""
-        value = cost.value.clone() if cost is self._start[axis] else cost.value
+    def _exchanged(self, cost: _Cost, axis: int, index: Tensor) -> Tensor:
+        """Return a cost after another group changed a few units: their products are taken out and put in anew."""
+        shared = cost is self._start[axis] or cost is self._settled[axis]
+        value = cost.value.clone() if shared else cost.value
         changed = (index != cost.others[0]).nonzero()[:, 0]
+        new, old = index[changed], cost.others[0][changed]
         for target, source in self._stacks:
-            units, new, old = (part.to(source.device) for part in (changed, index[changed], cost.others[0][changed]))
-            difference = source.index_select(1 - axis, new) - source.index_select(1 - axis, old)
-            value.addmm_(_matrix(target.index_select(1 - axis, units), axis), _matrix(difference, axis).mT)
+            if _has_long_runs(target):
+                for unit, one, two in zip(changed.tolist(), new.tolist(), old.tolist(), strict=True):
+                    difference = _slice(source, 1 - axis, one) - _slice(source, 1 - axis, two)
+                    value.addmm_(_slice(target, 1 - axis, unit), difference.mT)
+            else:
+                units, one_, two_ = (part.to(source.device) for part in (changed, new, old))
+                differences = source.index_select(1 - axis, one_) - source.index_select(1 - axis, two_)
+                value.addmm_(_matrix(target.index_select(1 - axis, units), axis), _matrix(differences, axis).mT)
         return value
+
+
+def _has_long_runs(stack: Tensor) -> bool:
+    return stack.device.type == "cpu" and stack.shape[-2] * stack.shape[-1] >= _LONG_RUN
+
+
+def _slice(stack: Tensor, axis: int, unit: int) -> Tensor:
+    """Return one unit of one axis as ``(n, pairs * rest)``: a view, as matrix products take it."""
+    return stack.select(axis, unit).flatten(1)
 
 
 def _matrix(stack: Tensor, axis: int) -> Tensor:

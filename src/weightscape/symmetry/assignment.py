@@ -7,17 +7,22 @@ total by that, so the optimum is the same one, but augmenting paths become short
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
+import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from weightscape.errors import SymmetryError
 
-_AUCTION_SIZE = 1024  # below this size SciPy alone is faster
-_AUCTION_STEP = 3e-3  # smallest raise of a bid, relative to the range of the values
-_AUCTION_ROUNDS = 300
-_AUCTION_WORK = 40  # bids at most, per row on average
-_AUCTION_OPEN = 0.01  # share of rows that may stay without a column
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+_AUCTION_SIZE = 384  # below this size SciPy alone is faster
+_AUCTION_STEP = 1e-3  # smallest raise of a bid, relative to the range of the values
+_AUCTION_ROUNDS = 1000
+_AUCTION_WORK = 60  # bids at most, per row on average
+_AUCTION_OPEN = 0.003  # share of rows that may stay without a column
 
 
 def solve_assignment(gain: Tensor) -> Tensor:
@@ -45,13 +50,14 @@ def solve_assignment(gain: Tensor) -> Tensor:
             "An assignment needs finite values, received NaN or infinity: "
             "weights or gradients overflowed; look for the step at which training diverged."
         )
-    values = gain.to("cpu", torch.float64)
+    values = gain.cpu().numpy()
+    exact = values.astype(np.float64)
     if len(values) >= _AUCTION_SIZE:
-        values = values - auction_prices(gain).to("cpu", torch.float64)
-    return torch.from_numpy(linear_sum_assignment(values.numpy(), maximize=True)[1])
+        exact -= auction_prices(values)
+    return torch.from_numpy(linear_sum_assignment(exact, maximize=True)[1])
 
 
-def auction_prices(gain: Tensor) -> Tensor:
+def auction_prices(gain: Array) -> Array:
     """Return column prices ``(n,)`` at which nearly all rows prefer different columns.
 
     Jacobi auction: rows without a column bid for their best one at once; the highest bid takes it and evicts the
@@ -61,26 +67,35 @@ def auction_prices(gain: Tensor) -> Tensor:
         gain: Value ``(n, n)`` of giving row i the column j.
     """
     size = len(gain)
-    prices, holder = gain.new_zeros(size), gain.new_full((size,), -1, dtype=torch.int64)
-    spread = gain.amax(dim=1) - gain.amin(dim=1)
+    prices, holder = np.zeros(size, gain.dtype), np.full(size, -1)
+    spread = gain.max(axis=1) - gain.min(axis=1)
     step = _AUCTION_STEP * spread.max()
     # Rows of one value (dead units) take any column that is left, and would only bid each other up.
     waiting = spread > 0
     bids = 0
     for _ in range(_AUCTION_ROUNDS):
-        bidders = waiting.nonzero()[:, 0]
+        bidders = np.flatnonzero(waiting)
         bids += len(bidders)
         if len(bidders) <= _AUCTION_OPEN * size or bids > _AUCTION_WORK * size:
             break
-        best, column = torch.topk(gain[bidders] - prices, 2, dim=1)
-        wanted = column[:, 0]
-        bid = prices[wanted] + best[:, 0] - best[:, 1] + step
-        # Sorted by bid, so that the highest one is written last and stays.
-        order = torch.argsort(bid, stable=True).tolist()
-        winner = {int(w): k for w, k in zip(wanted[order].tolist(), order, strict=True)}
-        taken, who = torch.tensor(list(winner)), torch.tensor(list(winner.values()))
-        evicted = holder[taken]
-        waiting[evicted[evicted >= 0]] = True
+        wanted, margin = _best_columns(gain[bidders] - prices)
+        bid = prices[wanted] + margin + step
+        # In ascending order, so that the highest bid for a column is written last and stays.
+        order = np.argsort(bid, kind="stable")
+        winner = np.full(size, -1)
+        winner[wanted[order]] = order
+        taken = np.flatnonzero(winner >= 0)
+        who = winner[taken]
+        waiting[holder[taken][holder[taken] >= 0]] = True
         holder[taken], prices[taken] = bidders[who], bid[who]
         waiting[bidders[who]] = False
     return prices
+
+
+def _best_columns(values: Array) -> tuple[Array, Array]:
+    """Return the best column of every row, and how far the second best is behind. Overwrites the values."""
+    rows = np.arange(len(values))
+    wanted = values.argmax(axis=1)
+    best = values[rows, wanted]
+    values[rows, wanted] = -np.inf
+    return wanted, best - values.max(axis=1)

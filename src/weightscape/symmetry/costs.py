@@ -153,6 +153,11 @@ class PairCosts:
             total += part
         return total
 
+    def _settle(self) -> None:
+        """Remember the costs at the end of a match, which the next one will probably need."""
+        for coupling in self._couplings:
+            coupling.settle()
+
     def _between(self, names: Iterable[str]) -> list[Coupling]:
         """Return the couplings that touch any of the groups."""
         wanted = set(names)

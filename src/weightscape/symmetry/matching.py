@@ -100,6 +100,7 @@ def match_pairs(
             search.visit(number)
     permutation = start.replace(search.indices)
     after = costs.objective(permutation)
+    costs._settle()
     scale = costs.scale()
     total_seconds = time.perf_counter() - started
     return MatchResult(

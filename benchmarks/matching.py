@@ -1,0 +1,197 @@
+"""Time of matching beside time of gradients, for fast gradient matching on conv8, and of large assignment problems.
+
+Run: ``python benchmarks/matching.py --output benchmarks/matching.json`` (several minutes), or for a quick look
+``python benchmarks/matching.py --steps 4 --batch-size 16 --sizes 512``.
+
+Arithmetic, per pair of gradients on conv8 (4.9 M parameters; 227 M multiply-adds forward per 32x32 image):
+
+- one gradient of one network on 2 batches of 128: 3 * 2 * 227e6 * 256 = 0.35 TFLOP; a pair 0.70 TFLOP.
+- the inner products of every (tensor, axis): sum of 2 * entries * units = 7.8 GFLOP per pair, 62 % of it in the last
+  3x3 convolution. Computed when a pair is added, at the identity and at the permutation of the last match: 16 GFLOP,
+  2 % of the gradients of the pair.
+- a match from the identity computes about half of the (tensor, axis) anew for all s pairs of step s, and exchanges few
+  columns of the rest: over T = 30 steps about 7.8e9 * T (T + 1) / 4 = 1.8 TFLOP, against 30 * 0.70 = 21 TFLOP of
+  gradients: 9 %. Without caches and dirty flags it would be 3.6 TFLOP *per sweep*, with 4 to 10 sweeps a match.
+
+Assignment: SciPy alone against the same solver behind an auction (``symmetry/assignment.py``); the optimum is equal.
+Tried and left out: lapx (6 to 8 times slower than SciPy on such matrices); an auction in torch instead of NumPy (slow,
+and ten times slower when other processes share the cores).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+import scipy
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+from torch.nn import functional
+
+from weightscape.models.building import build_model
+from weightscape.seeds import stream
+from weightscape.symmetry.assignment import solve_assignment
+from weightscape.symmetry.costs import PairCosts
+from weightscape.symmetry.discovery import discover
+from weightscape.symmetry.matching import match_pairs
+from weightscape.weights.algebra import Weights, add, lerp, parameters_of, subtract
+
+SHAPE, CLASSES = (3, 32, 32), 10
+
+
+def batch(size: int, number: int) -> tuple[Tensor, Tensor]:
+    """Return images of ten noisy smooth classes, and labels."""
+    generator = stream(0, "order", number)
+    labels = torch.randint(0, CLASSES, (size,), generator=generator)
+    patterns = torch.randn(CLASSES, 3, 8, 8, generator=stream(0, "init", "patterns"))
+    images = functional.interpolate(patterns, size=32, mode="bilinear")[labels]
+    return images + 0.5 * torch.randn(images.shape, generator=generator), labels
+
+
+def gradient(model: nn.Module, weights: Weights, data: list[tuple[Tensor, Tensor]]) -> Weights:
+    """Return the mean gradient of the cross-entropy over some batches."""
+    leaves = {name: tensor.clone().requires_grad_() for name, tensor in weights.items()}
+    total: Weights = {}
+    for images, labels in data:
+        loss = functional.cross_entropy(torch.func.functional_call(model, leaves, (images,)), labels)
+        found = torch.autograd.grad(loss / len(data), list(leaves.values()))
+        parts = dict(zip(leaves, found, strict=True))
+        total = add(total, parts) if total else parts
+    return total
+
+
+def trained(model: nn.Module, start: Weights, steps: int, size: int) -> Weights:
+    """Return the weights after a few steps of SGD with momentum."""
+    weights, velocity = start, {name: torch.zeros_like(tensor) for name, tensor in start.items()}
+    for step in range(steps):
+        slope = gradient(model, weights, [batch(size, 10_000 + step)])
+        velocity = {name: 0.9 * velocity[name] + slope[name] for name in weights}
+        weights = {name: weights[name] - 0.02 * velocity[name] for name in weights}
+    return weights
+
+
+def fast_gradient_matching(steps: int, size: int, batches: int, training: int) -> dict[str, object]:
+    """Time gradients, inner products and assignments of FGMT on a linear trajectory of conv8."""
+    model, other = (build_model("conv8", shape=SHAPE, classes=CLASSES, seed=seed) for seed in (0, 1))
+    symmetry = discover(model, torch.zeros(2, *SHAPE))
+    source, target = parameters_of(model), parameters_of(other)
+    end = trained(model, source, training, size)
+    costs, permutation = PairCosts(symmetry), symmetry.identity()
+    rows: list[dict[str, float]] = []
+    for step in range(steps):
+        point = lerp(source, end, step / steps)
+        moved = add(target, permutation.apply(subtract(point, source)))
+        data = [batch(size, step * batches + number) for number in range(batches)]
+        began = time.perf_counter()
+        pair = gradient(model, moved, data), gradient(model, point, data)
+        gradients = time.perf_counter() - began
+        began = time.perf_counter()
+        costs.add(*pair)
+        adding = time.perf_counter() - began
+        result = match_pairs(costs, seed=step)
+        permutation = result.permutation
+        rows.append(
+            {
+                "step": step + 1,
+                "gradient_seconds": gradients,
+                "add_seconds": adding,
+                "cost_seconds": result.cost_seconds,
+                "solver_seconds": result.solver_seconds,
+                "sweeps": result.sweeps,
+                "solves": result.solves,
+                "cosine": result.cosine,
+            }
+        )
+        print(json.dumps(rows[-1]), flush=True)
+    total = {name: sum(row[name] for row in rows) for name in rows[0] if name.endswith("_seconds")}
+    overhead = (total["add_seconds"] + total["cost_seconds"]) / total["gradient_seconds"]
+    arithmetic = total["gradient_seconds"] + total["solver_seconds"]
+    return {
+        "steps": steps,
+        "batch_size": size,
+        "batches": batches,
+        "total": total,
+        "matching_overhead_of_gradients": overhead,
+        "whole_over_gradients_and_assignments": sum(total.values()) / arithmetic,
+        "rows": rows,
+    }
+
+
+def gradient_costs(units: int, pairs: int) -> Tensor:
+    """Return the cost matrix of gradients of two ReLU networks with one hidden layer on the same sparse images."""
+    inputs = torch.rand(128, 784, generator=stream(0, "order", "inputs"))
+    inputs = inputs * (torch.rand(inputs.shape, generator=stream(0, "order", "mask")) < 0.2)
+    total = torch.zeros(units, units)
+    for pair in range(pairs):
+        labels = torch.randint(0, CLASSES, (128,), generator=stream(0, "order", "labels", pair))
+        sides = []
+        for side in range(2):
+            model = build_model(
+                {"name": "mlp", "hidden": [units]}, shape=(1, 28, 28), classes=CLASSES, seed=2 * pair + side
+            )
+            sides.append(gradient(model, parameters_of(model), [(inputs.reshape(-1, 1, 28, 28), labels)]))
+        (first, last), (other_first, other_last) = (list(side.values()) for side in sides)
+        total += first @ other_first.T + last.T @ other_last
+    return total
+
+
+def assignments(sizes: list[int]) -> list[dict[str, float]]:
+    """Time SciPy alone and with a head start."""
+    rows = []
+    for size in sizes:
+        gain = gradient_costs(size, pairs=4)
+        began = time.perf_counter()
+        lines, columns = linear_sum_assignment(gain.double().numpy(), maximize=True)
+        plain = time.perf_counter() - began
+        began = time.perf_counter()
+        index = solve_assignment(gain)
+        seconds = time.perf_counter() - began
+        best = float(gain.double().numpy()[lines, columns].sum())
+        found = float(gain.double()[torch.arange(size), index].sum())
+        rows.append(
+            {
+                "units": size,
+                "scipy_seconds": plain,
+                "solve_seconds": seconds,
+                "relative_difference": (found - best) / abs(best),
+            }
+        )
+        print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def main() -> None:
+    """Run both parts and write the results with the environment."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--batches", type=int, default=2)
+    parser.add_argument("--training", type=int, default=60, help="steps of SGD that make the trajectory")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[512, 1024, 2048, 4096])
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    record = {
+        "environment": {
+            "torch": torch.__version__,
+            "scipy": scipy.__version__,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "threads": torch.get_num_threads(),
+            "cores": os.cpu_count(),
+        },
+        "assignment": assignments(options.sizes),
+    }
+    if options.steps:
+        record["conv8"] = fast_gradient_matching(options.steps, options.batch_size, options.batches, options.training)
+    if options.output:
+        options.output.write_text(json.dumps(record, indent=1) + "\n")
+    print(json.dumps({name: value for name, value in record.items() if name != "conv8"}))
+
+
+if __name__ == "__main__":
+    main()
