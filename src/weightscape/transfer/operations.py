@@ -9,6 +9,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from weightscape.data.specification import DataSpec
 from weightscape.models.architecture import Architecture
 from weightscape.operation import Context, operation
+from weightscape.seeds import derive
 from weightscape.transfer.result import TransferResult
 from weightscape.transfer.settings import BatchNorm, Control, Method, Path, Schedule, StartFrom
 
@@ -42,10 +43,11 @@ def transfer(
 
     The target's initialisation is its first snapshot; only the method ``oracle`` looks at the later ones. Without
     ``steps``, a linear trajectory has 30 and an actual one as many as there are stretches between the source's
-    snapshots.
+    snapshots. Every pair of initialisations has batches of its own, the same for all methods; ``seed`` changes them.
     """
     from weightscape.data.loading import load_data
     from weightscape.models.building import build_model
+    from weightscape.transfer.records import digest_of
     from weightscape.transfer.trajectory import transfer_trajectory
 
     dataset = load_data(data, root=context.data_root, device=context.device)
@@ -60,7 +62,7 @@ def transfer(
         trajectory=trajectory,
         batches=batches,
         batch_size=batch_size,
-        seed=seed,
+        seed=derive(seed, "match", digest_of(source.first), digest_of(target.first)),
         start_from=start_from,
         batch_norm=batch_norm,
         batch_norm_batches=batch_norm_batches,
