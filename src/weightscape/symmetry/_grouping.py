@@ -35,7 +35,7 @@ def find_families(positions: Positions, units: Units) -> list[Family]:
         if unit not in memberships:
             loose[signature].append(unit)
         elif unit in immobile:
-            loose[signature, frozenset(memberships[unit])].append(unit)
+            loose[signature, tuple(memberships[unit])].append(unit)
     families = [Family(_in_order(part, units)) for part in loose.values()]
     for link, superblocks in enumerate(_alike(whole, units)):
         families += _block_families(superblocks, units, link)
@@ -52,19 +52,19 @@ def _in_order(part: Iterable[int], units: Units) -> tuple[int, ...]:
     return tuple(sorted(part, key=first))
 
 
-def _memberships(positions: Positions, units: Units) -> dict[int, set[tuple[int, int]]]:
-    """Return the blocks of each unit: pairs of a constraint and the number of a block in it."""
-    memberships: dict[int, set[tuple[int, int]]] = defaultdict(set)
+def _memberships(positions: Positions, units: Units) -> dict[int, list[tuple[int, int]]]:
+    """Return the blocks of each unit's positions, in order: pairs of a constraint and the number of a block in it."""
+    memberships: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for constraint, (count, axes) in enumerate(positions.blocks):
         for axis in axes:
             owners = units.of_axis(axis)
             for unit, block in zip(owners.tolist(), np.arange(len(owners)) // (len(owners) // count), strict=True):
-                memberships[unit].add((constraint, int(block)))
+                memberships[unit].append((constraint, int(block)))
     return memberships
 
 
 def _superblocks(
-    memberships: dict[int, set[tuple[int, int]]], units: Units
+    memberships: dict[int, list[tuple[int, int]]], units: Units
 ) -> tuple[list[tuple[frozenset[tuple[int, int]], list[int]]], set[int]]:
     """Join blocks that share a unit. Return those that may move, with their units, and the units of all others.
 
@@ -78,7 +78,7 @@ def _superblocks(
             block = parent[block]
         return block
 
-    free = {unit: blocks for unit, blocks in memberships.items() if not units.reasons[unit]}
+    free = {unit: set(blocks) for unit, blocks in memberships.items() if not units.reasons[unit]}
     for blocks in free.values():
         first, *others = sorted(blocks)
         for other in others:

@@ -8,6 +8,7 @@ import torch
 from torch import fx
 
 from weightscape.symmetry._layers import LAYERS
+from weightscape.symmetry._parts import PARTS
 from weightscape.symmetry._positions import Label
 from weightscape.symmetry._reading import (
     SPACE,
@@ -144,6 +145,7 @@ _CHECKS = "_assert_tensor_metadata _assert_async _assert_scalar sym_size sym_num
 OPERATORS: dict[str, Operator] = {
     **LAYERS,
     **RESHAPING,
+    **PARTS,
     **dict.fromkeys(_UNCHANGED.split(), unchanged),
     **dict.fromkeys(_POINTWISE.split(), pointwise),
     "_weight_norm": pointwise,  # directions times lengths over norms, which do not depend on the order

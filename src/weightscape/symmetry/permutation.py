@@ -6,7 +6,6 @@ that has their shape, such as gradients and displacements.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from weightscape.errors import StoreError, SymmetryError
+from weightscape.symmetry._checks import check_fits, check_links, checked_index
 from weightscape.symmetry.groups import Axis, Group, Symmetry
 from weightscape.weights.algebra import Weights
 
@@ -44,10 +44,10 @@ class Permutation:
         self.symmetry = symmetry
         given = {symmetry.group(name).name: index for name, index in indices.items()}
         self.indices: dict[str, Tensor] = {
-            group.name: _checked(group, given[group.name]) if group.name in given else torch.arange(group.size)
+            group.name: checked_index(group, given[group.name]) if group.name in given else torch.arange(group.size)
             for group in symmetry.groups
         }
-        _check_links(symmetry, self.indices)
+        check_links(symmetry, self.indices)
         self._plans: dict[tuple[str, torch.Size, torch.device], list[tuple[int, int, Tensor]]] = {}
         self._axes = _axes_by_tensor(symmetry)
         self._still = {name for name, index in self.indices.items() if torch.equal(index, torch.arange(len(index)))}
@@ -97,7 +97,7 @@ class Permutation:
         """Return what to do to a tensor: axis, number of convolution groups, index; grouped axes last."""
         steps: dict[tuple[int, int], Tensor] = {}
         for group, axis in self._axes[name]:
-            _check_fits(group, axis, tensor)
+            check_fits(group, axis, tensor)
             if group.name in self._still:
                 continue
             key = (axis.grouped, axis.axis)
@@ -209,45 +209,6 @@ def random_permutation(symmetry: Symmetry, generator: torch.Generator) -> Permut
     return Permutation(symmetry, indices)
 
 
-def block_order(group: Group, index: Tensor) -> Tensor:
-    """Return where each block of a group comes from, ``(blocks,)``."""
-    length = group.size // group.blocks
-    return index.reshape(group.blocks, length)[:, 0] // length
-
-
-def _checked(group: Group, index: Tensor) -> Tensor:
-    copied = index.detach().to("cpu", torch.int64, copy=True)
-    if copied.shape != (group.size,) or not torch.equal(copied.sort().values, torch.arange(group.size)):
-        raise SymmetryError(
-            f"The group {group.name!r} expects a permutation of 0 to {group.size - 1}, received a vector of shape "
-            f"{tuple(copied.shape)}{_repeated(copied)}."
-        )
-    sources = copied.reshape(group.blocks, -1) // (group.size // group.blocks)
-    broken = (sources != sources[:, :1]).any(dim=1).nonzero().flatten().tolist()
-    if broken:
-        raise SymmetryError(
-            f"The group {group.name!r} must move its {group.blocks} blocks of {group.size // group.blocks} units as "
-            f"wholes, but block {broken[0]} draws units from the blocks {sorted(set(sources[broken[0]].tolist()))}."
-        )
-    return copied
-
-
-def _repeated(index: Tensor) -> str:
-    twice = [value for value, count in Counter(index.reshape(-1).tolist()).items() if count > 1]
-    return f" in which {twice[0]} occurs more than once" if twice else ""
-
-
-def _check_links(symmetry: Symmetry, indices: Mapping[str, Tensor]) -> None:
-    for group in symmetry.groups:
-        for name in group.linked:
-            mine, theirs = (block_order(one, indices[one.name]) for one in (group, symmetry.group(name)))
-            if not torch.equal(mine, theirs):
-                raise SymmetryError(
-                    f"The groups {group.name!r} and {name!r} are linked and must move their blocks alike, received the "
-                    f"block orders {mine.tolist()[:8]} and {theirs.tolist()[:8]}."
-                )
-
-
 def _axes_by_tensor(symmetry: Symmetry) -> dict[str, list[tuple[Group, Axis]]]:
     table: dict[str, list[tuple[Group, Axis]]] = {}
     for group, axis in _all_axes(symmetry):
@@ -257,15 +218,6 @@ def _axes_by_tensor(symmetry: Symmetry) -> dict[str, list[tuple[Group, Axis]]]:
 
 def _all_axes(symmetry: Symmetry) -> Iterator[tuple[Group, Axis]]:
     return ((group, axis) for group in symmetry.groups for axis in group.axes)
-
-
-def _check_fits(group: Group, axis: Axis, tensor: Tensor) -> None:
-    end = axis.offset + group.size * axis.repeat
-    if axis.axis >= tensor.ndim or end > tensor.shape[axis.axis] * axis.grouped:
-        raise SymmetryError(
-            f"The group {group.name!r} reorders positions {axis.offset} to {end - 1} of {axis}, but that tensor has "
-            f"the shape {tuple(tensor.shape)}. Discover the symmetry of this very architecture."
-        )
 
 
 def _select_in_rows(tensor: Tensor, index: Tensor) -> Tensor:
