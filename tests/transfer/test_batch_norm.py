@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,3 +113,19 @@ def test_a_planted_permutation_of_twelve_groups_is_found(
     result = transfer(run, copy.first, few, method=method, target_trajectory=copy, heldout_batches=0)
     last = result.steps.iloc[-1]
     assert last["validation_accuracy"] == pytest.approx(last["permuted_source_validation_accuracy"], abs=0.01)
+
+
+@pytest.mark.parametrize("method", ["gmt", "fgmt"])
+def test_costs_of_many_groups_remember_nothing_that_an_interruption_loses(
+    run: Trajectory, few: Dataset, tmp_path: Path, method: str
+) -> None:
+    options = {"method": method, "steps": 4, "heldout_batches": 0, "control": "none"}
+    target = weights_of(build(1))
+    whole = transfer(run, target, few, **options, partial=tmp_path)
+    for file in ("step-0003.json", "step-0004.json"):
+        (tmp_path / file).unlink()
+    resumed = transfer(run, target, few, **options, partial=tmp_path)
+    assert resumed.steps.equals(whole.steps)
+    assert resumed.permutation == whole.permutation
+    assert same(resumed.last, whole.last)
+    assert same(resumed.best, whole.best)

@@ -71,5 +71,5 @@ def test_a_point_does_not_depend_on_the_points_asked_for_before(
 
 def test_one_snapshot_is_no_trajectory(source: Trajectory, model: nn.Module) -> None:
     alone = Trajectory({source.steps[0]: source.first})
-    with pytest.raises(TrainingError, match="two snapshots.*kept: 0ep"):
+    with pytest.raises(TrainingError, match=r"two snapshots.*kept: 0ep"):
         Source(alone, names(model), path="linear")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from torch import nn
 
 from weightscape.data.dataset import Dataset
 from weightscape.errors import ModelError, TrainingError
+from weightscape.seeds import stream
+from weightscape.step import Step
 from weightscape.symmetry.costs import PairCosts
 from weightscape.symmetry.permutation import Permutation
 from weightscape.training.evaluation import evaluate
@@ -18,7 +21,7 @@ from weightscape.training.gradients import GradientOracle, mean_gradient
 from weightscape.transfer.batches import BatchStream
 from weightscape.transfer.result import COLUMNS, TransferResult
 from weightscape.transfer.trajectory import transfer_trajectory
-from weightscape.weights.algebra import Weights, add, cosine, dot, subtract
+from weightscape.weights.algebra import Weights, add, cosine, dot, subtract, weights_of
 from weightscape.weights.trajectory import Trajectory
 
 METHODS = ("gmt", "fgmt", "oracle", "naive")
@@ -194,6 +197,43 @@ def test_the_identity_start_forgets_and_the_previous_start_does_not_lose(transfe
     assert one["objective"].to_list()[1:] == pytest.approx(two["objective"].to_list()[1:], rel=1e-6)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_evidence_and_controls_never_change_the_answer(transfer: Any, other: Trajectory, method: str) -> None:
+    full = transfer(other, method=method, heldout_batches=2)
+    bare = transfer(other, method=method, heldout_batches=0, control="none")
+    assert full.permutation == bare.permutation
+    assert all(torch.equal(tensor, bare.last[name]) for name, tensor in full.last.items())
+
+
+def test_snapshots_on_disk_are_as_good_as_those_in_memory(
+    transfer: Any, source: Trajectory, other: Trajectory, tmp_path: Path
+) -> None:
+    source.save(tmp_path)
+    stored = Trajectory.open(tmp_path)
+    one, two = (transfer(other, source=run, method="gmt", trajectory="actual") for run in (source, stored))
+    assert same(one, two)
+
+
+def test_tied_parameters_move_together(digits: Dataset) -> None:
+    def tied(seed: int) -> nn.Module:
+        first, second = nn.Linear(64, 64, bias=False), nn.Linear(64, 64, bias=False)
+        second.weight = first.weight
+        network = nn.Sequential(nn.Flatten(), first, nn.ReLU(), second, nn.ReLU(), nn.Linear(64, 10))
+        generator = stream(seed, "init")
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) / 8)
+        return network
+
+    start, end, target = (weights_of(tied(seed)) for seed in range(3))
+    result = transfer_trajectory(
+        Trajectory({Step(): start, Step(1): end}), target, model=tied(9), dataset=digits, method="fgmt", steps=2
+    )
+    assert torch.equal(result.last["1.weight"], result.last["3.weight"])
+    moved = result.permutation.apply(subtract(end, start))
+    assert close(result.last, add(target, moved))
+
+
 # --- evidence
 
 
@@ -215,10 +255,10 @@ def test_objective_and_cosines_at_step_one_are_those_of_the_gradients_at_both_in
     transfer: Any, other: Trajectory, source: Trajectory, model: nn.Module, digits: Dataset
 ) -> None:
     result = transfer(other, method="gmt", steps=1)
-    stream = BatchStream(digits, seed=0, batch_size=96)
+    drawn = BatchStream(digits, seed=0, batch_size=96)
     pairs = [
         [mean_gradient(model, weights, batches) for weights in (other.first, source.first)]
-        for batches in (stream.matching(0, 1), stream.heldout(0, 1))
+        for batches in (drawn.matching(0, 1), drawn.heldout(0, 1))
     ]
     (target, moved), (target_other, moved_other) = [(one, result.permutation.apply(two)) for one, two in pairs]
     row = result.steps.iloc[1]

@@ -135,4 +135,6 @@ class Job:
             Interrupted: If so.
         """
         if self.should_stop is not None and self.should_stop():
-            raise Interrupted("The transfer was stopped; the same command continues it after its last finished step.")
+            raise Interrupted(
+                "The transfer was stopped; with the same folder for finished steps it goes on after the last one."
+            )

@@ -51,8 +51,8 @@ class Walk:
     def run(self, records: StepRecords, on_step: OnStep | None = None) -> list[StepRecord]:
         """Take all steps, from the last one on disk on."""
         done = records.load()[: len(self.points)]
-        for step in range(1, len(done)):
-            if len(done) < len(self.points):
+        if len(done) < len(self.points):
+            for step in range(1, len(done)):
                 self.matcher.replay(step, done[step - 1].permutation)
         for step in range(len(done), len(self.points)):
             record = self.take(step, done[-1].permutation) if done else self.begin()
