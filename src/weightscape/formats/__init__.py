@@ -1,1 +1,0 @@
-"""Read what other projects wrote."""
