@@ -68,3 +68,22 @@ def test_the_operation_transfers_between_runs(
     assert len(result.steps) == 3
     assert all(torch.isfinite(tensor).all() for tensor in result.best.values())
     assert set(result.metrics()) >= {"best_step", "best_validation_accuracy", "test_accuracy", "last_test_accuracy"}
+
+
+def test_every_pair_has_batches_of_its_own_and_all_methods_share_them(
+    source: Trajectory, other: Trajectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation = find_operation("transfer")
+    settings = operation.settings(model={"name": "mlp", "hidden": [32]}, data="digits")
+    given = {name: getattr(settings, name) for name in type(settings).model_fields}
+
+    def seed(one: Trajectory, two: Trajectory, **changed: object) -> int:
+        seen: list[int] = []
+        monkeypatch.setattr(
+            "weightscape.transfer.trajectory.transfer_trajectory", lambda *_, **options: seen.append(options["seed"])
+        )
+        operation(one, two, **(given | changed), context=Context())
+        return seen[0]
+
+    assert seed(source, other) == seed(source, other, method="oracle")
+    assert len({seed(source, other), seed(other, source), seed(source, source), seed(source, other, seed=1)}) == 4
