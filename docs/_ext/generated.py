@@ -1,0 +1,174 @@
+"""Reference pages made from the code: operations and their options, data sets, figures, commands."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from docutils import nodes
+from schemas import Option, descriptions, markdown, options, parts, variants
+from sphinx.util.docutils import SphinxDirective
+
+import weightscape
+from weightscape.operation import Operation, find_operation, operation_names
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def operations() -> str:
+    """Return a section per operation."""
+    found = [find_operation(name) for name in operation_names()]
+    return "\n".join(_operation(one) for one in found if one.is_bundled)
+
+
+def _operation(one: Operation) -> str:
+    documentation = inspect.getdoc(one.function) or ""
+    body = documentation.split("\nArgs:")[0].split("\nRaises:")[0]
+    lines = [f"## {one.name}\n", *(markdown(paragraph) + "\n" for paragraph in body.split("\n\n"))]
+    lines.append(f"Version {one.version}.\n")
+    if one.inputs:
+        rows = [[f"`{item.name}`", item.artefact, "yes" if item.optional else ""] for item in one.inputs.values()]
+        lines += ["**Inputs** (`from`)\n", table(["parameter", "takes", "may be left out"], rows)]
+    lines += ["**Options** (`with`, `grid`, `--set`)\n", _options(options(one.settings, descriptions(one.function)))]
+    lines += ["**Result**\n", _result(one)]
+    return "\n".join(lines)
+
+
+def _options(found: Iterable[Option]) -> str:
+    rows = [
+        [f"`{option.name}`", option.kind, "**required**" if option.default is None else option.default, option.meaning]
+        for option in found
+    ]
+    return table(["option", "value", "default", "meaning"], rows)
+
+
+def _result(one: Operation) -> str:
+    result = one._hints["return"]
+    meanings = descriptions(result)
+    rows = [
+        [f"`{field.name}`", one.outputs.get(field.name, "metric"), meanings.get(field.name, "")]
+        for field in fields(result)
+        if not field.name.endswith("_seconds")
+    ]
+    return table(["field", "kind", "meaning"], rows)
+
+
+def settings() -> str:
+    """Return a section for each part that options of operations are made of: model, data, recipe and what is in it."""
+    lines, done = [], set()
+    for name in operation_names():
+        for field in find_operation(name).settings.model_fields.values():
+            for part in parts(field.annotation):
+                if part not in done and find_operation(name).is_bundled:
+                    done.add(part)
+                    lines.append(_part(part))
+    return "\n".join(lines)
+
+
+def _part(part: type[Any]) -> str:
+    names = ", ".join(f"`{name}`" for name in variants(part))
+    title = names or part.__name__.removesuffix("Settings")
+    body = (inspect.getdoc(part) or "").split("\nAttributes:")[0]
+    shown = [option for option in options(part) if not (option.name == "name" and names)]
+    lines = [f"## {title}\n", *(markdown(paragraph) + "\n" for paragraph in body.split("\n\n"))]
+    return "\n".join([*lines, _options(shown) if shown else "No options.\n"])
+
+
+def data_sets() -> str:
+    """Return a section per data set of the catalogue."""
+    from weightscape.data.catalogue import describe, names
+
+    return "\n".join(_data_set(describe(name)) for name in names())
+
+
+def _data_set(entry: Any) -> str:
+    from weightscape.data.files import expected_files
+
+    rows = [
+        ["images", " x ".join(map(str, entry.shape)) + f", {entry.train_size:,} training, {entry.test_size:,} test"],
+        ["classes", ", ".join(entry.classes)],
+        ["normalisation", f"mean {_numbers(entry.mean)}, standard deviation {_numbers(entry.std)}"],
+        ["files", ", ".join(f"`{name}`" for name in expected_files(entry))],
+        ["licence", entry.licence],
+        ["cite", entry.citation],
+        ["home", f"<{entry.homepage}>"],
+    ]
+    rows += [["note", entry.notes]] if entry.notes else []
+    return f"## {entry.name}\n\n{entry.title}.\n\n" + table(["", ""], rows)
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)
+
+
+def figures() -> str:
+    """Return a section per figure."""
+    from weightscape.figures.registry import find, names
+
+    return "\n".join(_figure(find(name)) for name in names())
+
+
+def _figure(entry: Any) -> str:
+    meanings = descriptions(entry.function)
+    parameters = inspect.signature(entry.function).parameters
+    rows = [
+        [f"`{name}`", "table" if name in entry.tables else "option", _figure_default(parameter), meanings.get(name, "")]
+        for name, parameter in parameters.items()
+    ]
+    body = (inspect.getdoc(entry.function) or "").split("\nArgs:")[0].split("\nRaises:")[0]
+    lines = [f"## {entry.name}\n", *(markdown(paragraph) + "\n" for paragraph in body.split("\n\n"))]
+    return "\n".join([*lines, table(["name", "kind", "default", "meaning"], rows)])
+
+
+def _figure_default(parameter: inspect.Parameter) -> str:
+    if parameter.default is inspect.Parameter.empty:
+        return "**required**"
+    return "" if parameter.default is None else f"`{parameter.default}`"
+
+
+def commands() -> str:
+    """Return a section per command of the command line."""
+    from command_line import sections
+
+    return sections(table)
+
+
+_PAGES: dict[str, Callable[[], str]] = {
+    "operations": operations,
+    "settings": settings,
+    "data-sets": data_sets,
+    "figures": figures,
+    "commands": commands,
+}
+
+
+class Generated(SphinxDirective):
+    """``{generated} operations``: what the code says, as part of a page."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the parsed Markdown."""
+        return list(self.parse_text_to_nodes(_PAGES[self.arguments[0]](), allow_section_headings=True))
+
+
+def _import_all() -> None:
+    """Import every module first: autodoc changes annotations of the classes it shows, pydantic's base among them."""
+    for module in pkgutil.walk_packages(weightscape.__path__, "weightscape."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Register the directive."""
+    _import_all()
+    app.add_directive("generated", Generated)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
