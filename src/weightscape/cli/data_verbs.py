@@ -30,13 +30,12 @@ def list_data_sets(data_dir: DataDir = None, as_json: Json = False) -> None:
             "train": item["train_size"],
             "test": item["test_size"],
             "here": "yes" if item["present"] else "no",
-            "licence": item["licence"],
         }
         for item in found
     ]
     print_rows(shown, fold=False)
     if not all(item["present"] for item in found):
-        print("What a missing one needs: weightscape data show NAME; fetch it: weightscape data get NAME")
+        print("What a missing one needs: weightscape data show NAME. Fetch it: weightscape data get NAME")
 
 
 @app.command("show")

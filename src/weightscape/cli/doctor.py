@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -89,8 +90,8 @@ def _torch() -> Iterator[Check]:
 
 
 def _blas_name(configuration: str) -> str:
-    parts = [part.strip() for part in configuration.replace("\n", ",").split(",")]
-    return next((part.removeprefix("BLAS_INFO=") for part in parts if part.startswith("BLAS_INFO=")), "unknown")
+    found = re.search(r"BLAS_INFO=(\w+)", configuration)
+    return found[1] if found else "unknown"
 
 
 def _threads(threads: int) -> Iterator[Check]:

@@ -46,6 +46,8 @@ def layers(
         totals = {"parameters": found.parameters, "multiply_adds": found.multiply_adds}
         print_json({"model": built.title, "shape": built.shape, **totals, "layers": rows})
         return
+    if all(row["calls"] == 1 for row in rows):
+        rows = [{name: value for name, value in row.items() if name != "calls"} for row in rows]
     print_rows(rows, title=built.title, fold=False)
     print(f"{found.parameters:,} parameters, {found.multiply_adds:,} multiply-adds per input")
 
@@ -76,26 +78,27 @@ def symmetry(
     built = _build(model, settings, data, shape, classes)
     found = discover(built.model, torch.zeros(2, *built.shape), compat=compat)
     proof = _proof(built.model, found) if verify else {}
-    groups = [_group(found, name, full=as_json) | proof.get(name, {}) for name in found.names]
+    groups = [_group(found, name, proof.get(name, {}), full=as_json) for name in found.names]
     fixed = [{"tensor": item.tensor, "axis": item.axis, "size": item.size, "why": item.reason} for item in found.fixed]
     if as_json:
         print_json({"model": built.title, "shape": built.shape, "groups": groups, "fixed": fixed, "proved": verify})
         return
     noun = f"{len(groups)} permutation group{'s' * (len(groups) != 1)}"
-    proved = ", each proved at random weights" if verify else ""
-    print_rows(groups, title=f"{built.title}: {noun}{proved}", fold=False)
+    proved = ", each proved at random weights (error: relative change of the outputs)" if verify else ""
+    print_rows(groups, title=built.title, fold=False)
+    print(f"{noun}{proved}")
     if fixed:
         print()
         print_rows(fixed, title="Fixed axes", fold=False)
 
 
-def _group(found: Symmetry, name: str, *, full: bool) -> dict[str, Any]:
+def _group(found: Symmetry, name: str, proof: dict[str, float], *, full: bool) -> dict[str, Any]:
     group = found.group(name)
     axes = [str(axis) for axis in group.axes]
     more = f" and {len(axes) - _LISTED_AXES} more" if len(axes) > _LISTED_AXES else ""
     shown: Any = axes if full else ", ".join(axes[:_LISTED_AXES]) + more
     blocks = {"blocks": group.blocks} if full or any(other.blocks > 1 for other in found) else {}
-    return {"group": name, "size": group.size, **blocks, "acts on": shown}
+    return {"group": name, "size": group.size, **blocks, **proof, "acts on": shown}
 
 
 def _proof(model: nn.Module, found: Symmetry) -> dict[str, dict[str, float]]:
@@ -115,7 +118,7 @@ def _build(
     architecture = _architecture(text, settings or ())
     sizes, count = _inputs(data, shape, classes)
     model = build_model(architecture, shape=sizes, classes=count, seed=0)
-    title = f"{architecture.name} for inputs of {' x '.join(map(str, sizes))} and {count} classes"
+    title = f"{architecture.name} for inputs {' x '.join(map(str, sizes))} and {count} classes"
     return _Built(model, sizes, title)
 
 
@@ -125,7 +128,7 @@ def _architecture(text: str, overrides: Sequence[str]) -> Architecture:
     from weightscape.studies.specification import assign
 
     value = read_value(text)
-    options = {"name": value} if isinstance(value, str) else value
+    options = {"name": value} if isinstance(value, str) and overrides else value
     for override in overrides:
         name, equals, given = override.partition("=")
         if not (name and equals and isinstance(options, dict)):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
@@ -18,7 +19,6 @@ from weightscape.errors import Problem, SpecificationError
 if TYPE_CHECKING:
     from weightscape.cli.opening import Opened
     from weightscape.operation import Operation
-    from weightscape.studies.document import Document
     from weightscape.studies.execution import Run
     from weightscape.studies.specification import Study
 
@@ -97,28 +97,34 @@ def _apart(hint: Any) -> Any:
 
 
 def _run(name: str, operation: Operation, given: Mapping[str, Any]) -> int:
+    """Compute the rows of an operation and print them; return the exit code.
+
+    Raises:
+        SpecificationError: With every mistake in the options and references.
+    """
     from weightscape.cli.opening import Opened, open_store, plan_with_figures
     from weightscape.cli.running import compute, exit_code, report_failures
 
     store = open_store(given["workspace"])
+    wrong: list[Problem] = []
+    study = _study(name, operation, given, wrong)
     try:
-        study = _study(name, operation, given)
         opened = Opened(plan_with_figures(study, store, given["data_dir"]), store, given["data_dir"])
     except SpecificationError as error:
-        raise SpecificationError(_as_flags(problem) for problem in error.problems) from error
+        reported = {problem.where for problem in wrong}
+        found = [problem for problem in map(_as_flags, error.problems) if problem.where not in reported]
+        raise SpecificationError([*wrong, *found]) from error
+    if wrong:
+        raise SpecificationError(wrong)
     done = compute(opened, device=given["device"], threads=given["threads"])
     _print(opened, done, as_json=given["as_json"])
     report_failures(opened, done)
     return exit_code(done)
 
 
-def _study(name: str, operation: Operation, given: Mapping[str, Any]) -> Study:
-    """Return the study of one stage that the options amount to, each place being a flag.
-
-    Raises:
-        SpecificationError: If a value is not YAML or an option unknown.
-    """
-    from weightscape.studies.document import Document, read_value
+def _study(name: str, operation: Operation, given: Mapping[str, Any], wrong: list[Problem]) -> Study:
+    """Return the study of one stage that the options amount to, each place being a flag; collect what is no option."""
+    from weightscape.studies.document import Document
     from weightscape.studies.specification import apply_overrides, validate_study
 
     stage = re.sub(r"\W", "_", operation.name)
@@ -132,32 +138,32 @@ def _study(name: str, operation: Operation, given: Mapping[str, Any]) -> Study:
     document = Document({"study": _STUDY, "stages": {stage: content}}, {(): f"weightscape {name}"})
     base = ("stages", stage)
     document.places |= {(*base, "from", key): key.upper() for key in inputs} | {(*base, "where"): "--where"}
-    problems = []
     for key, text in settings.items():
-        try:
-            content["with"][key] = read_value(text)
-        except SpecificationError as error:
-            problems += [
-                Problem(option_flag(key), item.expected, item.received, item.remedy) for item in error.problems
-            ]
+        content["with"][key] = _value(text, option_flag(key), wrong)
         document.places[(*base, "with", key)] = option_flag(key)
-    if problems:
-        raise SpecificationError(problems)
-    _override(document, stage, given["overrides"] or (), apply_overrides)
+    for text in given["overrides"] or ():
+        if re.match(r"\s*[\w.]+\s*=", text):
+            with _collected(wrong, f"--set {text}"):
+                apply_overrides(document, [f"{stage}.{text}"])
+        else:
+            wrong.append(Problem(f"--set {text}", "OPTION=VALUE", repr(text), "For example: --set recipe.epochs=3"))
     return validate_study(document)
 
 
-def _override(document: Document, stage: str, overrides: Sequence[str], apply: Any) -> None:
-    """Apply ``OPTION=VALUE``.
+def _value(text: str, flag: str, wrong: list[Problem]) -> Any:
+    from weightscape.studies.document import read_value
 
-    Raises:
-        SpecificationError: If one is not of this form.
-    """
-    wrong = [text for text in overrides if not re.match(r"\s*[\w.]+\s*=", text)]
-    if wrong:
-        example = "For example: --set recipe.epochs=3"
-        raise SpecificationError(Problem(f"--set {text}", "OPTION=VALUE", repr(text), example) for text in wrong)
-    apply(document, [f"{stage}.{text}" for text in overrides])
+    with _collected(wrong, flag):
+        return read_value(text)
+    return None
+
+
+@contextmanager
+def _collected(wrong: list[Problem], flag: str) -> Iterator[None]:
+    try:
+        yield
+    except SpecificationError as error:
+        wrong += [Problem(flag, item.expected, item.received, item.remedy) for item in error.problems]
 
 
 def _as_flags(problem: Problem) -> Problem:
@@ -187,9 +193,15 @@ def _print(opened: Opened, done: Run, *, as_json: bool) -> None:
         print_json([first | second for first, second in zip(facts, settings, strict=True)])
     elif len(rows) > 1:
         keep = {name for found in metrics.values() for name in found}
-        print_rows(records(stage_table(opened.plan, stage, done.outcomes, opened.store)), keep=keep)
+        print_rows(
+            records(stage_table(opened.plan, stage, done.outcomes, opened.store)), keep=keep, inputs=_inputs(opened)
+        )
     elif metrics[rows[0].key]:
         print_facts({**metrics[rows[0].key], "key": rows[0].key})
+
+
+def _inputs(opened: Opened) -> set[str]:
+    return {name for task in opened.plan.tasks.values() for name in task.inputs}
 
 
 def _metrics(opened: Opened, key: str) -> dict[str, Any]:

@@ -54,10 +54,30 @@ def open_study(
         data_dir: Folder of data sets.
         prefer: Which study a name means that both the package and the workspace know. Commands that run take the
             bundled one; commands that look take the workspace's, with the options it was run with.
+
+    Raises:
+        SpecificationError: With every mistake in the study, its figures and the options.
     """
     store = open_store(workspace)
-    study = _find_study(text, list(overrides or ()), store, prefer)
+    given = list(overrides or ())
+    try:
+        study = _find_study(text, given, store, prefer)
+    except SpecificationError as error:
+        wrong = [problem for problem in error.problems if problem.where.startswith("--set ")]
+        if not wrong:
+            raise
+        flags = {problem.where for problem in wrong}
+        study = _find_study(text, [item for item in given if f"--set {item}" not in flags], store, prefer)
+        raise SpecificationError([*wrong, *_mistakes(study, store, data_dir)]) from error
     return Opened(plan_with_figures(study, store, data_dir), store, data_dir)
+
+
+def _mistakes(study: Study, store: Store, data_dir: Path | None) -> tuple[Problem, ...]:
+    try:
+        plan_with_figures(study, store, data_dir)
+    except SpecificationError as error:
+        return error.problems
+    return ()
 
 
 def plan_with_figures(study: Study, store: Store, data_dir: Path | None) -> Plan:

@@ -74,7 +74,12 @@ def _jsonable(value: Any) -> Any:
 
 
 def print_rows(
-    rows: Sequence[Mapping[str, Any]], *, title: str = "", fold: bool = True, keep: Collection[str] = ()
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    title: str = "",
+    fold: bool = True,
+    keep: Collection[str] = (),
+    inputs: Collection[str] = (),
 ) -> None:
     """Print rows as a table.
 
@@ -83,6 +88,7 @@ def print_rows(
         title: A line above.
         fold: Whether columns with the same value in all rows go into a line below, which keeps the table narrow.
         keep: Columns that stay all the same.
+        inputs: Names of inputs; of their settings, only those that differ are printed.
     """
     if title:
         print(styled(title, "bold"))
@@ -100,7 +106,9 @@ def print_rows(
     if len(rows) > limit:
         print(styled(f"The first {limit} of {len(rows)} rows; all of them with --csv or --json.", "dim"))
     if same:
-        _print_wrapped("In all rows: " + ", ".join(f"{name} = {cells[name][0]}" for name in same), "dim")
+        own = [f"{name} = {cells[name][0]}" for name in same if name.partition(".")[0] not in inputs]
+        more = f", and {len(same) - len(own)} settings of the inputs (--csv has all)" if len(own) < len(same) else ""
+        _print_wrapped(f"In all rows: {', '.join(own)}{more}", "dim")
 
 
 def print_facts(facts: Mapping[str, Any], *, title: str = "") -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from weightscape.cli.printing import cell
 from weightscape.cli.rows import labels, main_metrics
 from weightscape.report.provenance import duration
 
@@ -98,12 +99,14 @@ class Progress:
         assert event.outcome is not None
         width = len(str(self.total))
         record = self._store.get(event.task.key) if event.outcome.status == "done" else None
+        metrics = main_metrics(record.metrics) if record else {}
         parts = [
             f"[{self.handled:>{width}}/{self.total}]",
             f"{event.outcome.status:<7}",
             self.name(event.task),
             *([f"{event.outcome.seconds:.1f} s"] if event.outcome.seconds else []),
-            main_metrics(record.metrics) if record else event.outcome.message,
+            *(f"{name} {cell(value)}" for name, value in metrics.items()),
+            event.outcome.message.partition("\n")[0],
         ]
         return "  ".join(part for part in parts if part)
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from weightscape.studies.plan import Plan
     from weightscape.studies.store import Store
 
-_LABEL_LENGTH = 48
-_METRICS_SHOWN = 3
+_METRICS_SHOWN = 2
 
 
 def known_run(plan: Plan, store: Store) -> Run:
@@ -46,49 +45,59 @@ def labels(plan: Plan) -> dict[str, str]:
     for name, stage in plan.stages.items():
         texts = differences([row.settings for row in stage.rows])
         for row, text in zip(stage.rows, texts, strict=True):
-            found.setdefault(row.key, shorten(f"{name} {text}".strip(), _LABEL_LENGTH))
+            found.setdefault(row.key, f"{name} {text}".strip())
     return found
 
 
-def shorten(text: str, length: int) -> str:
-    """Return a text cut to a length.
-
-    >>> shorten("trained seed=3", 10)
-    'trained s…'
-    """
-    return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
 def differences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return, for each row, the settings in which the rows differ; columns that always agree are named once.
+    """Return, for each row, the settings in which the rows differ; of columns that vary together only the first.
+
+    An input's name is left out where all of the names begin with it.
 
     >>> differences([{"seed": 0, "size": 3}, {"seed": 1, "size": 3}])
     ['seed=0', 'seed=1']
-    >>> differences([{"source": {"lr": lr}, "target": {"lr": lr}} for lr in (0.1, 0.2)])
-    ['lr=0.1', 'lr=0.2']
+    >>> differences([{"source": {"seed": seed}, "target": {"seed": seed + 3}} for seed in (0, 1)])
+    ['seed=0', 'seed=1']
     """
     flat = [flattened(row) for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row))
-    columns: dict[str, list[str]] = {}
+    together: dict[tuple[int, ...], list[str]] = {}
     for name in names:
-        values = json.dumps([row.get(name) for row in flat])
-        if len({json.dumps(row.get(name)) for row in flat}) > 1:
-            columns.setdefault(values, []).append(name)
-    shown = {same[0]: same[0] if len(same) == 1 else same[0].rpartition(".")[2] for same in columns.values()}
+        values = [json.dumps(row.get(name)) for row in flat]
+        together.setdefault(tuple(values.index(value) for value in values), []).append(name)
+    shown = {same[0]: same for pattern, same in together.items() if any(pattern)}
+    texts = {name: _short_name(same, flat) for name, same in shown.items()}
+    prefix = _common_prefix(list(texts.values()))
     return [
-        " ".join(f"{text}={row[name]}" for name, text in shown.items() if row.get(name) is not None) for row in flat
+        " ".join(
+            f"{text.removeprefix(prefix)}={row[name]}" for name, text in texts.items() if row.get(name) is not None
+        )
+        for row in flat
     ]
 
 
-def main_metrics(metrics: Mapping[str, Scalar]) -> str:
-    """Return the metrics that say most, in one line: accuracies first, never more than three.
+def _short_name(same: Sequence[str], flat: Sequence[Mapping[str, Any]]) -> str:
+    """Return the name for columns that vary together: without the input's name where all of them are equal."""
+    first, leaf = same[0], same[0].rpartition(".")[2]
+    equal = all(name.rpartition(".")[2] == leaf and row.get(name) == row.get(first) for name in same for row in flat)
+    return leaf if len(same) > 1 and equal else first
+
+
+def _common_prefix(names: Sequence[str]) -> str:
+    """Return the name of an input that all names begin with, and a dot; empty where there is none."""
+    heads = {name.partition(".")[0] + "." for name in names if "." in name}
+    return heads.pop() if len(heads) == 1 and all("." in name for name in names) else ""
+
+
+def main_metrics(metrics: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Return the metrics that say most: accuracies first, never more than two.
 
     >>> main_metrics({"train_loss": 0.25, "count": 5, "test_accuracy": 0.97})
-    'test_accuracy 0.97  train_loss 0.25'
+    {'test_accuracy': 0.97, 'train_loss': 0.25}
     """
     chosen = [name for name, value in metrics.items() if isinstance(value, float) and not name.endswith("stderr")]
     chosen.sort(key=lambda name: "accuracy" not in name)
-    return "  ".join(f"{name} {metrics[name]:.4g}" for name in chosen[:_METRICS_SHOWN])
+    return {name: metrics[name] for name in chosen[:_METRICS_SHOWN]}
 
 
 def stage_counts(plan: Plan, run: Run) -> list[dict[str, Any]]:

@@ -56,8 +56,8 @@ def plain_text(value: Any) -> str:
     ('none', 'true', '[1, 2]', 'ends')
     """
     if isinstance(value, BaseModel):
-        given = value.model_dump(mode="json", exclude_defaults=True)
-        return plain_text(given) if given else "as in Python"
+        tag = getattr(value, "name", None)
+        return str(tag) if tag else plain_text({name: getattr(value, name) for name in type(value).model_fields})
     if isinstance(value, dict):
         return "{" + ", ".join(f"{name}: {plain_text(member)}" for name, member in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -71,21 +71,21 @@ def type_text(annotation: Any) -> str:
     """Return a type in words.
 
     >>> type_text(int | None), type_text(Literal["a", "b"]), type_text(tuple[float, ...]), type_text(str)
-    ('int', 'a|b', 'list of float', 'text')
+    ('int', 'a | b', 'list of float', 'text')
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return type_text(arguments[0])
     if origin is Literal:
-        return "|".join(map(str, arguments))
+        return " | ".join(map(str, arguments))
     if origin in {Union, UnionType}:
-        return "|".join(dict.fromkeys(type_text(member) for member in arguments if member is not NoneType))
+        return " | ".join(dict.fromkeys(type_text(member) for member in arguments if member is not NoneType))
     if origin in {list, tuple, set, frozenset}:
         members = dict.fromkeys(type_text(member) for member in arguments if member is not Ellipsis)
-        return f"list of {'|'.join(members)}"
+        return f"list of {' | '.join(members)}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return _model_text(annotation)
-    known: dict[Any, str] = {str: "text", bool: "true|false"}
+    known: dict[Any, str] = {str: "text", bool: "true | false"}
     return known.get(annotation, str(getattr(annotation, "__name__", annotation)).lower())
 
 
@@ -93,5 +93,5 @@ def _model_text(model: type[BaseModel]) -> str:
     names = model.model_fields.get("name")
     if names is not None:
         tags = [str(tag) for tag in get_args(names.annotation)]
-        return "|".join(tags) if tags else ("name" if len(model.model_fields) > 1 else "module.name")
-    return "{" + ", ".join(model.model_fields) + "}"
+        return " | ".join(tags) if tags else ("name" if len(model.model_fields) > 1 else "module.name")
+    return "settings {" + ", ".join(model.model_fields) + "}"

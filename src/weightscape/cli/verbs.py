@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -86,11 +87,19 @@ def guarded(call: Callable[[], Any], *, debug: bool = False) -> Any:
 def message(error: WeightscapeError) -> str:
     """Return an error for the terminal: each problem with its place on a line of its own."""
     if not isinstance(error, SpecificationError):
-        return f"Error: {error}"
+        return _wrapped(f"Error: {error}", "")
     count = len(error.problems)
     parts = [f"Error: {count} problem{'s' * (count != 1)}; nothing was started."]
     for problem in error.problems:
         parts += ["", f"  {problem.where}"] if problem.where else [""]
-        parts.append(f"    expected {problem.expected}, received {problem.received}.")
-        parts += [f"    {problem.remedy}"] if problem.remedy else []
+        parts.append(_wrapped(f"expected {problem.expected}, received {problem.received}.", "    "))
+        parts += [_wrapped(problem.remedy, "    ")] if problem.remedy else []
     return "\n".join(parts)
+
+
+def _wrapped(text: str, indent: str) -> str:
+    from weightscape.cli.printing import width
+
+    options: dict[str, Any] = {"initial_indent": indent, "subsequent_indent": indent}
+    options |= {"break_on_hyphens": False, "break_long_words": False}
+    return "\n".join(textwrap.fill(line, width(sys.stderr), **options) for line in text.splitlines())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas
 
     from weightscape.cli.opening import Opened
-    from weightscape.studies.store import Record, Store
+    from weightscape.studies.store import Store
 
 Pattern = Annotated[str, typer.Argument(metavar="[REGEX]", help="Regular expression to search for.")]
 
@@ -49,7 +49,8 @@ def table(
         print("No rows: nothing of this stage has been computed yet.")
     else:
         metrics = {name for row in opened.plan.stages[stage].rows for name in _metric_names(opened.store, row.key)}
-        print_rows(records(frame), keep=metrics)
+        inputs = {name for row in opened.plan.stages[stage].rows for name in opened.plan.tasks[row.key].inputs}
+        print_rows(records(frame), keep=metrics, inputs=inputs)
 
 
 def _metric_names(store: Store, key: str) -> list[str]:
@@ -83,19 +84,19 @@ def ls(pattern: Pattern = "", workspace: Workspace = None, as_json: Json = False
 
     REGEX is searched for in the key, operation, settings (name=value) and studies of each.
     """
+    from weightscape.cli.listing import Uses, json_of, rows_by_stage
     from weightscape.cli.opening import open_store
     from weightscape.cli.printing import print_json, print_rows
 
     store = open_store(workspace)
+    uses = Uses(store)
     expression = _expression(pattern)
-    used = _studies_by_key(store)
-    found = [record for record in store.records() if expression.search(_searchable(record, used))]
+    found = [record for record in store.records() if expression.search(uses.searchable(record))]
     if as_json:
-        print_json([_facts(record, used) for record in found])
+        print_json([json_of(record, uses) for record in found])
         return
-    for operation in dict.fromkeys(record.content["operation"] for record in found):
-        same = [record for record in found if record.content["operation"] == operation]
-        print_rows(_listed(same, used), title=f"{operation} ({len(same)})", fold=False)
+    for number, (title, rows) in enumerate(rows_by_stage(found, uses).items()):
+        print_rows(rows, title=f"{chr(10) * bool(number)}{title}", fold=False)
     if not found:
         studies = ", ".join(store.study_names()) or "none"
         print(f"No result matches in {store.folder}. Studies there: {studies}.")
@@ -107,13 +108,14 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show one result: settings, inputs, metrics, what computed it."""
+    from weightscape.cli.listing import Uses
     from weightscape.cli.opening import open_store
     from weightscape.cli.printing import print_facts, print_json
     from weightscape.studies.tables import flattened
 
     store = open_store(workspace)
     record = store.find(key)
-    used = _studies_by_key(store).get(record.key, [])
+    used = Uses(store).stages(record.key)
     content = record.content
     if as_json:
         print_json(content | {"folder": str(record.folder), "studies": used})
@@ -145,7 +147,8 @@ def recipes(pattern: Pattern = "", as_json: Json = False) -> None:
     found = []
     for name in recipe_names(pattern):
         data = read_file(find_recipe(name)).data
-        found.append({"number": numbers[name], "name": name, "about": " ".join(str(data.get("about", "")).split())})
+        about = " ".join(str(data.get("about", "")).split())
+        found.append({"number": numbers[name], "name": name, "about": about if as_json else _first_sentence(about)})
     if as_json:
         print_json(found)
     elif found:
@@ -153,6 +156,10 @@ def recipes(pattern: Pattern = "", as_json: Json = False) -> None:
         print("Run one with: weightscape run NUMBER (or NAME)")
     else:
         print("No bundled study matches.")
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=[.!?:])\s+(?=[A-Z])", text, maxsplit=1)[0]
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
@@ -165,45 +172,6 @@ def _expression(pattern: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except re.error as error:
         raise SpecificationError([Problem("REGEX", "a regular expression", repr(pattern), f"{error}.")]) from error
-
-
-def _studies_by_key(store: Store) -> dict[str, list[str]]:
-    import json
-
-    used: dict[str, list[str]] = {}
-    for study in store.study_names():
-        stages = json.loads((store.study_folder(study) / "plan.json").read_text(encoding="utf-8"))["stages"]
-        for name, stage in stages.items():
-            for key in dict.fromkeys(row["key"] for row in stage["rows"]):
-                used.setdefault(key, []).append(f"{study}/{name}")
-    return used
-
-
-def _searchable(record: Record, used: Mapping[str, list[str]]) -> str:
-    from weightscape.studies.tables import flattened
-
-    settings = " ".join(f"{name}={value}" for name, value in flattened(record.settings).items())
-    return " ".join([record.key, record.content["operation"], settings, *used.get(record.key, [])])
-
-
-def _facts(record: Record, used: Mapping[str, list[str]]) -> dict[str, Any]:
-    names = ("key", "operation", "version", "settings", "metrics")
-    return {name: record.content[name] for name in names} | {"studies": used.get(record.key, [])}
-
-
-def _listed(found: list[Record], used: Mapping[str, list[str]]) -> list[dict[str, Any]]:
-    from weightscape.cli.rows import differences, main_metrics
-
-    texts = differences([record.settings for record in found])
-    return [
-        {
-            "key": record.key,
-            "settings": text,
-            "metrics": main_metrics(record.metrics),
-            "used by": ", ".join(used.get(record.key, [])),
-        }
-        for record, text in zip(found, texts, strict=True)
-    ]
 
 
 def _input_text(value: Any) -> str:

@@ -96,11 +96,13 @@ def _problems(study: Study, name: str, figure: FigurePlan) -> list[Problem]:
     try:
         entry.bind(_texts(name, figure), figure.settings)
     except SpecificationError as error:
-        return [
+        found = [
             Problem(where((*place, *problem.where.split("."))), problem.expected, problem.received, problem.remedy)
             for problem in error.problems
         ]
-    return _unpublished(figure, where((*place, "with", "published")))
+    else:
+        found = []
+    return found + _unpublished(figure, where((*place, "with", "published")))
 
 
 def _unpublished(figure: FigurePlan, where: str) -> list[Problem]:

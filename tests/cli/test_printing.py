@@ -1,0 +1,74 @@
+"""Tables fit on the screen and lose nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from weightscape.cli import printing
+from weightscape.cli.rows import differences
+
+words = st.text(alphabet="abcxyz", min_size=1, max_size=12)
+cells = words | st.integers(-999, 9999) | st.floats(-10, 10) | st.none() | st.booleans()
+tables = st.lists(words, min_size=1, max_size=9, unique=True).flatmap(
+    lambda names: st.lists(st.fixed_dictionaries(dict.fromkeys(names, cells)), min_size=2, max_size=5)
+)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def printed(rows: list[dict[str, Any]], width: int, **options: Any) -> str:
+    """Return what is printed on a terminal of a width."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", Terminal())
+        patch.setenv("NO_COLOR", "1")
+        patch.setattr(printing.shutil, "get_terminal_size", lambda: os.terminal_size((width, 24)))
+        printing.print_rows(rows, **options)
+        return sys.stdout.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+@settings(deadline=None, max_examples=60)
+@given(tables, st.integers(50, 120))
+def test_every_line_fits_and_every_cell_is_there(rows: list[dict[str, Any]], width: int) -> None:
+    text = printed(rows, width, fold=False)
+    assert all(len(line) <= width for line in text.splitlines())
+    for row in rows:
+        for name, value in row.items():
+            if value is not None:
+                assert printing.cell(value, name) in text
+
+
+def test_a_long_last_column_is_wrapped_under_itself() -> None:
+    rows = [{"name": "a", "about": "word " * 30}, {"name": "b", "about": "short"}]
+    lines = printed(rows, 60, fold=False).splitlines()
+    assert len(lines) > 4
+    assert lines[2].startswith("      word")
+
+
+def test_columns_that_agree_are_folded_but_not_those_to_keep() -> None:
+    rows = [{"key": "k1", "same": 1, "kept": 2, "new": 3}, {"key": "k2", "same": 1, "kept": 2, "new": 4}]
+    head, *_, last = printed(rows, 80, keep={"kept"}).splitlines()
+    assert head.split() == ["key", "kept", "new"]
+    assert last == "In all rows: same = 1"
+
+
+def test_json_has_null_for_what_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+    printing.print_json({"a": float("nan"), "b": float("inf"), "c": [1, None], "d": {1.5}})
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": None, "c": [1, None], "d": [1.5]}
+
+
+def test_rows_are_told_apart_by_the_fewest_names() -> None:
+    pairs = [{"source": {"seed": a, "lr": 1}, "target": {"seed": a + 3}, "m": m} for a in (0, 1) for m in "ab"]
+    assert differences(pairs) == ["source.seed=0 m=a", "source.seed=0 m=b", "source.seed=1 m=a", "source.seed=1 m=b"]
+    nested = [{"start": {"m": m, "source": {"seed": seed}}} for seed in (0, 1) for m in "ab"]
+    assert differences(nested)[0] == "m=a source.seed=0"
