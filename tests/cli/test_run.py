@@ -152,6 +152,14 @@ def test_wrong_input_exits_with_2_and_a_remedy(arguments: list[str], expected: s
     assert done.stdout == ""
 
 
+def test_a_workspace_that_cannot_be_written_is_bad_input(cli: Cli, study: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = cli("run", study, "--device", "cpu", "--workspace", tmp_path / "file" / "runs")
+    assert done.exit_code == 2
+    assert str(tmp_path / "file") in done.stderr
+    assert "weightscape doctor" in " ".join(done.stderr.split())
+
+
 def test_debug_shows_the_traceback(process: Process) -> None:
     outputs = {flag: process("show", "ffffff", *flag).communicate()[1] for flag in [(), ("--debug",)]}
     assert "Traceback" not in outputs[()]

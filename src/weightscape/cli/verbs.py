@@ -72,6 +72,7 @@ def guarded(call: Callable[[], Any], *, debug: bool = False) -> Any:
 
     Raises:
         WeightscapeError: If `debug` lets it through.
+        OSError: If `debug` lets it through, or it speaks of no file.
     """
     try:
         return call()
@@ -81,6 +82,14 @@ def guarded(call: Callable[[], Any], *, debug: bool = False) -> Any:
         if debug:
             raise
         print(message(error), file=sys.stderr)
+        leave(WRONG_INPUT)
+    except OSError as error:
+        if debug or error.filename is None:  # a closed pipe among others, which names no file
+            raise
+        text = (
+            f"{error.filename}: {error.strerror}. Is the folder right, and may it be written? See weightscape doctor."
+        )
+        print(_wrapped(f"Error: {text}", ""), file=sys.stderr)
         leave(WRONG_INPUT)
 
 
