@@ -16,9 +16,10 @@ from typing import Any
 
 LANGUAGES = frozenset({"python", "pycon", "yaml", "console"})
 _FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|:{3,})(?P<info>[^\n`]*)$")
-_COMMENT = re.compile(r"<!-- (?P<kind>not run|run instead): (?P<text>.*?) -->", re.DOTALL)
+_COMMENT = re.compile(r"<!-- (?P<kind>not run|numbers vary)(?:: (?P<text>.*?))? -->", re.DOTALL)
 _FILE = re.compile(r"# (?P<name>[\w./-]+\.(?:py|yaml))\s*")
 _FAILS = re.compile(r"\s+# fails with (?P<code>\d+)$")
+_NUMBER = re.compile(r"(?<![\w.])-?\d+\.\d+(?:e[-+]?\d+)?|\b[0-9a-f]{8}\b|(?<= )1(?= |$)", re.MULTILINE)
 _LOOSE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -32,7 +33,7 @@ class Example:
         language: What the fence says.
         text: The block.
         not_run: Why it is not run; empty when it is.
-        instead: Command to run in place of those in the block.
+        numbers_vary: Whether decimal numbers and keys in the output differ between machines and are not compared.
     """
 
     page: str
@@ -40,7 +41,7 @@ class Example:
     language: str
     text: str
     not_run: str = ""
-    instead: str = ""
+    numbers_vary: bool = False
 
     @property
     def place(self) -> str:
@@ -67,8 +68,8 @@ def find_examples(text: str, page: str) -> Iterator[Example]:
             continue
         end = next(index for index in range(number + 1, len(lines)) if lines[index].strip() == match["fence"])
         body = "\n".join(line.removeprefix(match["indent"]) for line in lines[number + 1 : end])
-        marks = {comment["kind"]: " ".join(comment["text"].split()) for comment in _COMMENT.finditer(above)}
-        yield Example(page, number + 2, language, body + "\n", marks.get("not run", ""), marks.get("run instead", ""))
+        marks = {comment["kind"]: comment["text"] for comment in _COMMENT.finditer(above)}
+        yield Example(page, number + 2, language, body + "\n", marks.get("not run", ""), "numbers vary" in marks)
         above, number = "", end + 1
 
 
@@ -112,10 +113,23 @@ class Page:
         parsed = doctest.DocTestParser().get_doctest(
             example.text, self.namespace, example.place, example.page, example.line - 1
         )
-        runner, report = doctest.DocTestRunner(optionflags=_LOOSE), io.StringIO()
+        checker = Checker(numbers_vary=example.numbers_vary)
+        runner, report = doctest.DocTestRunner(checker, optionflags=_LOOSE), io.StringIO()
         runner.run(parsed, out=report.write, clear_globs=False)
         self.namespace.update(parsed.globs)
         assert not runner.failures, report.getvalue()
+
+
+class Checker(doctest.OutputChecker):
+    """Compares outputs; where numbers vary, decimal numbers and keys count as equal."""
+
+    def __init__(self, *, numbers_vary: bool) -> None:
+        self._numbers_vary = numbers_vary
+
+    def check_output(self, want: str, got: str, optionflags: int) -> bool:
+        if self._numbers_vary:
+            want, got = (_NUMBER.sub("0.0", text) for text in (want, got))
+        return super().check_output(want, got, optionflags)
 
 
 def plan_if_study(example: Example) -> None:
@@ -137,7 +151,7 @@ def run_console(example: Example) -> None:
     """Run the ``$ weightscape`` lines of a block and compare what they print with the lines below, if there are any."""
     commands = re.split(r"^\$ ", example.text, flags=re.MULTILINE)
     assert not commands[0].strip(), f"{example.place}: a console block begins with '$ '"
-    for part in [f"{example.instead}\n"] if example.instead else commands[1:]:
+    for part in commands[1:]:
         command, _, shown = re.sub(r"\\\n\s*", "", part).partition("\n")
         fails = _FAILS.search(command)
         words = shlex.split(_FAILS.sub("", command), comments=True)
@@ -146,7 +160,7 @@ def run_console(example: Example) -> None:
         expected = int(fails["code"]) if fails else 0
         assert code == expected, f"{example.place}: {command!r} left with {code}, not {expected}:\n{printed}"
         if shown.strip():
-            matches = doctest.OutputChecker().check_output(shown, printed, _LOOSE)
+            matches = Checker(numbers_vary=example.numbers_vary).check_output(shown, printed, _LOOSE)
             assert matches, f"{example.place}: {command!r} printed\n{printed}\ninstead of\n{shown}"
 
 

@@ -85,3 +85,14 @@ def test_marks_belong_to_the_block_below_them_alone() -> None:
     first, second = find_examples(text, "page.md")
     assert (first.not_run, second.not_run) == ("needs a GPU", "")
     assert (first.line, second.line) == (3, 9)
+
+
+def test_varying_numbers_still_show_the_right_table() -> None:
+    shown = ">>> print('accuracy  0.97')\n"
+    Page().run(Example("page.md", 1, "pycon", f"{shown}accuracy  0.91\n", numbers_vary=True))
+    for wrong in (
+        Example("page.md", 1, "pycon", f"{shown}accuracy  0.91\n"),
+        Example("page.md", 1, "pycon", f"{shown}loss  0.97\n", numbers_vary=True),
+    ):
+        with pytest.raises(AssertionError, match="accuracy"):
+            Page().run(wrong)

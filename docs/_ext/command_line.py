@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ def sections(table: Table) -> str:
 
 def _sections(command: Any, path: str, parent: Any, table: Table, level: int = 2) -> list[str]:
     context = command.context_class(command, info_name=path.rpartition(" ")[2], parent=parent)
-    usage = " ".join([path, *command.collect_usage_pieces(context)])
+    usage = " ".join([path, *map(_argument, _arguments(command)), "[OPTIONS]"])
     lines = [f"{'#' * level} {path.removeprefix('weightscape ')}\n", f"```text\n{usage}\n```\n", _text(command.help)]
     rows = [_row(parameter) for parameter in command.params if not getattr(parameter, "hidden", False)]
     if rows:
@@ -35,6 +36,15 @@ def _sections(command: Any, path: str, parent: Any, table: Table, level: int = 2
     return lines
 
 
+def _arguments(command: Any) -> list[Any]:
+    return [parameter for parameter in command.params if parameter.param_type_name == "argument"]
+
+
+def _argument(parameter: Any) -> str:
+    name = str(parameter.metavar or parameter.name.upper())
+    return name if parameter.required or name.startswith("[") else f"[{name}]"
+
+
 def _text(text: str | None) -> str:
     return (text or "").split("\f")[0].replace("``", "`") + "\n"
 
@@ -42,7 +52,7 @@ def _text(text: str | None) -> str:
 def _row(parameter: Any) -> list[str]:
     names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
     if parameter.param_type_name == "argument":
-        names = f"`{parameter.metavar or parameter.name.upper()}`"
+        names = f"`{_argument(parameter)}`"
     default = parameter.default
     plain = isinstance(default, str | int | float) and not isinstance(default, bool)
     extra = f" (environment: `{parameter.envvar}`)" if getattr(parameter, "envvar", None) else ""
@@ -51,4 +61,4 @@ def _row(parameter: Any) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("<", "&lt;").replace("*", "\\*")
+    return re.sub(r"(?<!`)(--[\w-]+)", r"`\1`", text.replace("<", "&lt;").replace("*", "\\*"))

@@ -16,10 +16,25 @@ from sphinx.util.docutils import SphinxDirective
 import weightscape
 from weightscape.operation import Operation, find_operation, operation_names
 
+_LIBRARY = {
+    "train": "weightscape.training.run.train_model",
+    "transfer": "weightscape.transfer.trajectory.transfer_trajectory",
+}
+"""The function behind an operation, whose arguments of the same names mean the same."""
+_PARTS = {
+    "model": "The network; see [settings](settings.md).",
+    "data": "The data set and which part of it; see [settings](settings.md).",
+    "recipe": "Epochs, batch size, optimiser and schedule; see [settings](settings.md).",
+}
+
+_TITLES = {"Custom": "A network of your own", "DataSettings": "Data"}
+
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
+    """Return a Markdown table without the columns that are empty in all rows."""
+    rows = list(rows)
+    filled = [index for index in range(len(head)) if any(row[index] for row in rows)]
+    lines = [[line[index] for index in filled] for line in [head, ["---"] * len(head), *rows]]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
@@ -37,9 +52,16 @@ def _operation(one: Operation) -> str:
     if one.inputs:
         rows = [[f"`{item.name}`", item.artefact, "yes" if item.optional else ""] for item in one.inputs.values()]
         lines += ["**Inputs** (`from`)\n", table(["parameter", "takes", "may be left out"], rows)]
-    lines += ["**Options** (`with`, `grid`, `--set`)\n", _options(options(one.settings, descriptions(one.function)))]
+    lines += ["**Options** (`with`, `grid`, `--set`)\n", _options(options(one.settings, _meanings(one)))]
     lines += ["**Result**\n", _result(one)]
     return "\n".join(lines)
+
+
+def _meanings(one: Operation) -> dict[str, str]:
+    """Return what the operation's docstring, and that of the library function it calls, say about its options."""
+    module, _, name = _LIBRARY.get(one.name, "").rpartition(".")
+    library = getattr(importlib.import_module(module), name) if module else None
+    return {**(descriptions(library) if library else {}), **descriptions(one.function), **_PARTS}
 
 
 def _options(found: Iterable[Option]) -> str:
@@ -75,7 +97,7 @@ def settings() -> str:
 
 def _part(part: type[Any]) -> str:
     names = ", ".join(f"`{name}`" for name in variants(part))
-    title = names or part.__name__.removesuffix("Settings")
+    title = names or _TITLES.get(part.__name__, part.__name__)
     body = (inspect.getdoc(part) or "").split("\nAttributes:")[0]
     shown = [option for option in options(part) if not (option.name == "name" and names)]
     lines = [f"## {title}\n", *(markdown(paragraph) + "\n" for paragraph in body.split("\n\n"))]

@@ -12,6 +12,8 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 _SECTION = re.compile(r"^(Attributes|Args):\n((?:(?: {4}.*)?\n?)+)", re.MULTILINE)
+_ALL = "all defaults"
+_WORDS = {"Custom": "your own", "DataSettings": "a data set, a mapping"}
 _ENTRY = re.compile(r"^ {4}(\w+): ((?:.|\n {5,})*)", re.MULTILINE)
 
 
@@ -74,11 +76,9 @@ def variants(model: type[BaseModel]) -> tuple[str, ...]:
 
 def kind(annotation: Any) -> str:
     """Return a type in words, as Markdown."""
-    if annotation is type(None):
-        return "nothing"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         names = variants(annotation)
-        return ", ".join(f"`{name}`" for name in names) or annotation.__name__.removesuffix("Settings").lower()
+        return ", ".join(f"`{name}`" for name in names) or _WORDS.get(annotation.__name__, "a mapping")
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is typing.Annotated:
         return kind(arguments[0])
@@ -86,9 +86,10 @@ def kind(annotation: Any) -> str:
         return ", ".join(f"`{choice}`" for choice in arguments)
     if origin in {tuple, list}:
         inner = [kind(argument) for argument in arguments if argument is not Ellipsis]
-        return f"list of {inner[0]}" if Ellipsis in arguments or origin is list else f"[{', '.join(inner)}]"
+        return f"list of {_plural(inner[0])}" if Ellipsis in arguments or origin is list else f"[{', '.join(inner)}]"
     if arguments:
-        return " or ".join(dict.fromkeys(kind(argument) for argument in arguments))
+        known = dict.fromkeys(kind(argument) for argument in arguments if argument is not type(None))
+        return ", ".join(known)
     words = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text"}
     return words.get(annotation) or str(getattr(annotation, "__name__", annotation)).lower()
 
@@ -98,11 +99,21 @@ def _default(value: Any) -> str | None:
         return None
     if value is None:
         return ""
-    return f"`{_yaml(value)}`"
+    return _yaml(value) if _is_plain(value) else f"`{_yaml(value)}`"
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, BaseModel) and _yaml(value) == _ALL
+
+
+def _plural(words: str) -> str:
+    return f"{words}s" if words[-1].isalpha() else words
 
 
 def _yaml(value: Any) -> str:
     if isinstance(value, BaseModel):
+        if value == type(value).model_construct() or not value.model_dump(exclude_defaults=True):
+            return _ALL
         inner = value.model_dump(mode="json", exclude_defaults=True)
         return str(inner["name"]) if set(inner) == {"name"} else _yaml(inner)
     if isinstance(value, dict):
