@@ -44,7 +44,7 @@ class Step:
             return text
         match = _PATTERN.fullmatch(text.strip()) if isinstance(text, str) else None
         if match is None or not match.group(0):
-            raise WeightscapeError(f"A step is written '12ep', '500it' or '12ep50it', received {text!r}.")
+            raise WeightscapeError(f"expected a step such as '12ep', '500it' or '12ep50it', received {text!r}.")
         return cls(int(match.group(1) or 0), int(match.group(2) or 0))
 
     def __str__(self) -> str:

@@ -30,7 +30,7 @@ def describe(name: str) -> Entry:
         DataError: If there is no such data set.
     """
     if name not in ENTRIES:
-        raise DataError(f"There is no data set {name!r}. {did_you_mean(name, ENTRIES)}")
+        raise DataError(f"expected the name of a data set, received {name!r}. {did_you_mean(name, ENTRIES)}")
     return ENTRIES[name]
 
 
@@ -59,8 +59,8 @@ def check_size(entry: Entry, size: int | None) -> None:
     """
     if size is not None and size < max(entry.shape[1:]):
         raise DataError(
-            f"size: {entry.name} has images of {entry.shape[1]} x {entry.shape[2]} pixels, which can be enlarged "
-            f"but not reduced to {size}. Leave size out, or give {max(entry.shape[1:])} or more."
+            f"expected a size of {max(entry.shape[1:])} or more, received {size}. The images of {entry.name} have "
+            f"{entry.shape[1]} x {entry.shape[2]} pixels and can be enlarged, not reduced."
         )
 
 
@@ -75,12 +75,12 @@ def check_classes(entry: Entry, classes: tuple[int, ...] | None) -> None:
     last = len(entry.classes) - 1
     unknown = sorted({label for label in classes if not 0 <= label <= last})
     if unknown:
-        raise DataError(f"classes: {entry.name} has the labels 0 to {last}, received {', '.join(map(str, unknown))}.")
+        raise DataError(f"expected labels of {entry.name}, 0 to {last}, received {', '.join(map(str, unknown))}.")
     repeated = sorted({label for label in classes if classes.count(label) > 1})
     if repeated:
-        raise DataError(f"classes: each label may be given once, received {', '.join(map(str, repeated))} repeatedly.")
+        raise DataError(f"expected each label once, received {', '.join(map(str, repeated))} repeatedly.")
     if len(classes) < 2:
-        raise DataError(f"classes: at least two labels are needed, received {len(classes)}.")
+        raise DataError(f"expected at least two labels, received {len(classes)}.")
 
 
 def fingerprint(settings: DataSettings | str, root: str | Path | None = None) -> str:

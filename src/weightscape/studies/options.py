@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any, NamedTuple
@@ -11,8 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 from weightscape.operation import Operation
 from weightscape.studies.document import Location
+from weightscape.studies.explanation import explain
 from weightscape.studies.inputs import Combination
-from weightscape.studies.problems import Problems, explain
+from weightscape.studies.problems import Problems
 from weightscape.studies.specification import Stage, assign
 
 
@@ -74,12 +76,29 @@ def validated(
         partly: Whether options may be missing because inputs would supply them.
     """
     try:
-        return operation.settings.model_validate(with_tags(options, operation.settings))
+        settings = operation.settings.model_validate(with_tags(options, operation.settings))
     except ValidationError as error:
         base: Location = ("stages", name, "with")
         found = explain(error, operation.settings, problems.document, base, places)
         problems.extend(problem for problem in found if not (partly and problem.received == "none"))
         return None
+    infinite = list(_infinite(settings.model_dump(mode="python")))
+    for option, value in infinite:
+        place = places.get(".".join(map(str, option)), ("stages", name, "with", *option))
+        problems.add(place, "a finite number", repr(value))
+    return None if infinite else settings
+
+
+def _infinite(value: Any, location: Location = ()) -> Iterator[tuple[Location, float]]:
+    """Yield the numbers that a key cannot be made of, each with its path."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield location, value
+    elif isinstance(value, Mapping):
+        for name, member in value.items():
+            yield from _infinite(member, (*location, name))
+    elif isinstance(value, list | tuple):
+        for index, member in enumerate(value):
+            yield from _infinite(member, (*location, index))
 
 
 def with_tags(options: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:

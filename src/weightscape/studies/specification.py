@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from weightscape.errors import Problem, SpecificationError, did_you_mean
 from weightscape.studies.document import Document, merge, read_file, read_value
-from weightscape.studies.problems import explain
+from weightscape.studies.explanation import explain
+from weightscape.studies.reference import is_key
 
 _NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 
@@ -112,7 +114,14 @@ def validate_study(document: Document, folder: Path | None = None) -> Study:
         Problem(document.where((part, name)), "a name of letters, digits, '_' and '-'", repr(name))
         for part, names in (("stages", settings.stages), ("figures", settings.figures))
         for name in names
-        if not name.replace("_", "a").replace("-", "a").isalnum() or not name[0].isalpha()
+        if not re.fullmatch(_NAME, name)
+    ]
+    problems += [
+        Problem(
+            document.where(("stages", name)), "a name that no key of a result begins with", repr(name), "Rename it."
+        )
+        for name in settings.stages
+        if is_key(name)
     ]
     if problems:
         raise SpecificationError(problems)
@@ -120,16 +129,17 @@ def validate_study(document: Document, folder: Path | None = None) -> Study:
 
 
 def _extended(document: Document, path: Path, seen: tuple[Path, ...]) -> Document:
-    if not (isinstance(document.data, dict) and document.data.get("extends")):
+    if not (isinstance(document.data, dict) and "extends" in document.data):
         return document
+    if path.resolve() in seen:
+        where = document.where(("extends",))
+        raise SpecificationError([Problem(where, "a study that does not extend itself", repr(document.data["extends"]))])
     from weightscape.recipes import find_recipe
 
     name = str(document.data["extends"])
     beside = path.parent / name
     base_path = beside if beside.is_file() else find_recipe(name, document.where(("extends",)))
-    if base_path in seen:
-        raise SpecificationError([Problem(document.where(("extends",)), "a study that does not extend itself", name)])
-    base = _extended(read_file(base_path), base_path, (*seen, base_path))
+    base = _extended(read_file(base_path), base_path, (*seen, path.resolve()))
     merged = merge(base, document)
     del merged.data["extends"]
     return merged
