@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.markdown_examples import Example, Page, find_examples
+from weightscape import operation
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -15,7 +16,7 @@ PAGES = sorted(
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     if "_build" not in path.parts and path.is_file()
 )
-SLOW = {"docs/tutorial.md"}
+SLOW = {"README.md", "docs/tutorial.md"}
 MOST_NOT_RUN = 8
 
 
@@ -46,6 +47,9 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in set(sys.modules) - modules:
         if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
             del sys.modules[name]
+    for name, found in list(operation._REGISTERED.items()):
+        if found.function.__code__.co_filename.startswith(str(tmp_path)):
+            del operation._REGISTERED[name]
 
 
 @pytest.mark.parametrize("path", parameters())

@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from docutils import nodes
+from pydantic import BaseModel
 from schemas import Option, descriptions, markdown, options, parts, variants
 from sphinx.util.docutils import SphinxDirective
 
@@ -189,8 +190,20 @@ def _import_all() -> None:
             importlib.import_module(module.name)
 
 
+def _without_signature(app: Any, what: str, name: str, found: Any, *rest: Any) -> tuple[str, str] | None:
+    """Show settings by their attributes: the constructor that pydantic makes says the same, unreadably."""
+    return ("", "") if what == "class" and issubclass(found, BaseModel) else None
+
+
+def _skipped(app: Any, what: str, name: str, found: Any, skip: bool, given: Any) -> bool | None:
+    """Leave out what pydantic adds to every class."""
+    return True if name.startswith("model_") else None
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Register the directive."""
     _import_all()
     app.add_directive("generated", Generated)
+    app.connect("autodoc-process-signature", _without_signature)
+    app.connect("autodoc-skip-member", _skipped)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
