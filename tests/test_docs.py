@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ PAGES = sorted(
     if "_build" not in path.parts and path.is_file()
 )
 SLOW = {"README.md", "docs/tutorial.md"}
-MOST_NOT_RUN = 8
+MOST_NOT_RUN = 5
 
 
 def examples_of(path: Path) -> list[Example]:
@@ -34,7 +35,7 @@ def parameters() -> list[object]:
 
 
 @pytest.fixture
-def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder as the current one, with a workspace of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WEIGHTSCAPE_WORKSPACE", raising=False)
