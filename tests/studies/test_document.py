@@ -70,6 +70,16 @@ def test_every_part_knows_its_place() -> None:
         ("a: {<<: {b: 1}}", "merge key"),
         ("", "an empty document"),
         ("a: \x01", "valid YAML"),
+        ("a: !!int abc", "plain values"),
+        ("a: !!float abc", "plain values"),
+        ("a: !!bool 3", "plain values"),
+        ("a: !!map x", "plain values"),
+        ("a: !!int {b: 1}", "plain values"),
+        ("? [a, b]\n: c", "plain keys"),
+        (f"a: {'9' * 5000}", "at most 100 digits"),
+        ("a: &a [*a]", "nested without end"),
+        ("a: &a {b: *a}", "nested without end"),
+        (f"a: {'[' * 3000}{']' * 3000}", "nested without end"),
     ],
 )
 def test_what_is_not_plain_data_is_refused(text: str, expected: str) -> None:

@@ -224,3 +224,75 @@ def test_the_record_keeps_the_environment_and_the_seconds_outside_the_metrics(st
 
 def test_flattening_keeps_every_leaf() -> None:
     assert flattened({"a": {"b": 1, "c": {"d": [1, 2]}}, "e": None}) == {"a.b": 1, "a.c.d": "[1, 2]", "e": None}
+
+
+def damage(store: Store, plan: Plan, stage: str, file: str, content: bytes | None) -> None:
+    for row in plan.stages[stage].rows:
+        path = store.folder / "objects" / row.key[:2] / row.key / file
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"), [("object.json", b"{"), ("object.json", b"{}"), ("object.json", b""), ("lines.parquet", None)]
+)
+def test_a_result_with_a_torn_record_or_missing_files_is_computed_anew(
+    store: Store, caplog: pytest.LogCaptureFixture, file: str, content: bytes | None
+) -> None:
+    plan = planned()
+    write_study(plan, run_plan(plan, store).outcomes, store)
+    before = (store.study_folder("t") / "made.parquet").read_bytes()
+    damage(store, plan, "made", file, content)
+    fresh = Store(store.folder)
+    assert [record.content["operation"] for record in fresh.records()] == ["toy-join"]
+    run = run_plan(plan, fresh)
+    assert (run.count("done"), run.count("cached")) == (2, 1)
+    write_study(plan, run.outcomes, fresh)
+    assert (store.study_folder("t") / "made.parquet").read_bytes() == before
+    assert plan.stages["made"].rows[0].key in caplog.text
+    assert all(not record.damaged() for record in Store(store.folder).records())
+
+
+def test_a_result_whose_content_changed_is_computed_anew_before_it_is_read(store: Store) -> None:
+    plan = planned()
+    run_plan(planned("  made: {run: toy-make, with: {size: 3}, grid: {seed: [0, 1]}}"), store)
+    damage(store, plan, "made", "lines.parquet", b"PAR1 not a table")
+    run = run_plan(plan, Store(store.folder))
+    assert (run.count("done"), run.count("cached")) == (3, 0)
+
+
+def test_a_damaged_table_is_named_with_what_to_do(store: Store) -> None:
+    plan = planned()
+    run_plan(plan, store)
+    damage(store, plan, "made", "lines.parquet", b"PAR1 not a table")
+    with pytest.raises(StoreError, match=r"lines.parquet cannot be read.*Remove the folder .* and run the study again"):
+        detail_table(plan, "made", "lines", store)
+
+
+def test_a_damaged_plan_of_another_study_is_named(store: Store) -> None:
+    plan = planned(name="other")
+    write_study(plan, run_plan(plan, store).outcomes, store)
+    (store.study_folder("other") / "plan.json").write_text("{")
+    with pytest.raises(StoreError, match=r"plan.json is damaged"):
+        planned("  again: {run: toy-again, from: other/made.lines}", store)
+
+
+def test_drafts_that_a_killed_process_left_are_removed(store: Store) -> None:
+    plan = planned()
+    key = plan.stages["made"].rows[0].key
+    left = store.folder / "partial" / f"{key}.0123"
+    left.mkdir(parents=True)
+    run_plan(plan, store)
+    assert not left.exists()
+
+
+def test_a_workspace_that_cannot_be_written_fails_the_tasks_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file where the workspace should be")
+    store = Store(tmp_path / "runs")
+    plan = planned()
+    run = run_plan(plan, store)
+    assert (run.count("failed"), run.count("blocked")) == (2, 1)
+    with pytest.raises(StoreError, match="cannot be written"):
+        write_study(plan, run.outcomes, store)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from weightscape.cli.printing import warn
 from weightscape.cli.rows import differences, main_metrics
+from weightscape.errors import StoreError
 from weightscape.studies.tables import flattened
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ class Uses:
         self._found: dict[str, dict[str, str]] = {}
         self.order: dict[str, int] = {}
         for study in store.study_names():
-            plan = json.loads((store.study_folder(study) / "plan.json").read_text(encoding="utf-8"))
+            try:
+                plan = store.study_plan(study)
+            except StoreError as error:  # its results are there all the same
+                warn(str(error))
+                continue
             for name, stage in plan["stages"].items():
                 texts = differences([row["settings"] for row in stage["rows"]])
                 for row, text in zip(stage["rows"], texts, strict=True):

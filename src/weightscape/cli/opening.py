@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -139,7 +138,7 @@ def _recorded(name: str, overrides: list[str], store: Store) -> Study:
     from weightscape.studies.specification import apply_overrides, validate_study
 
     path = store.study_folder(name) / "plan.json"
-    document = Document(json.loads(path.read_text(encoding="utf-8"))["document"], {(): str(path)})
+    document = Document(store.study_plan(name)["document"], {(): str(path)})
     apply_overrides(document, overrides)
     return validate_study(document)
 

@@ -17,15 +17,8 @@ from weightscape.errors import Problem, SpecificationError
 
 Location = tuple[str | int, ...]
 _MOST_VALUES = 100_000
-_KINDS = frozenset({"null", "bool", "int", "float", "str", "seq", "map"})
-
-
-class _Loader(yaml.SafeLoader):
-    """A safe loader with the scalars of YAML 1.2."""
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in [
+_DIGITS = 100
+_SCALARS = [
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
     ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
@@ -34,8 +27,17 @@ for _tag, _pattern, _first in [
         r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
         list("-+.0123456789"),
     ),
-]:
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
+]
+_PATTERNS = {kind: re.compile(rf"^(?:{pattern})$") for kind, pattern, _ in _SCALARS} | {"str": re.compile("")}
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader with the scalars of YAML 1.2."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _kind, _, _first in _SCALARS:
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", _PATTERNS[_kind], _first)
 
 
 @dataclass
@@ -75,17 +77,24 @@ class _Reader:
         if len(self.places) > _MOST_VALUES:
             raise SpecificationError([Problem(self.name, f"at most {_MOST_VALUES} values", "more", "Split the study.")])
         kind = node.tag.removeprefix("tag:yaml.org,2002:")
-        if kind not in _KINDS:
+        if not _is_plain(node, kind):
             self._problem(node, "plain values", f"the tag {node.tag!r}", "Remove the tag.")
+            return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, location)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(child, (*location, index)) for index, child in enumerate(node.value)]
-        return self._scalar(str(node.value), kind)
+        if kind == "int" and len(node.value) > _DIGITS:
+            self._problem(node, f"a number of at most {_DIGITS} digits", f"{len(node.value)} digits", "")
+            return None
+        return _scalar(str(node.value), kind)
 
     def _mapping(self, node: yaml.MappingNode, location: Location) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._problem(key_node, "plain keys", "a list or a mapping as key", "Write a text before the colon.")
+                continue
             key = str(key_node.value)
             if key in result:
                 self._problem(key_node, "each key once", f"{key!r} a second time", "Remove one of them.")
@@ -94,22 +103,30 @@ class _Reader:
             result[key] = self.read(value_node, (*location, key))
         return result
 
-    def _scalar(self, text: str, kind: str) -> Any:
-        if kind == "null":
-            return None
-        if kind == "bool":
-            return text.lower() == "true"
-        if kind == "int":
-            return int(text, 0 if text[:2] in {"0o", "0x"} else 10)
-        if kind == "float":
-            return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-        return text
-
     def _mark(self, node: yaml.Node) -> str:
         return f"{self.name}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
 
     def _problem(self, node: yaml.Node, expected: str, received: str, remedy: str) -> None:
         self.problems.append(Problem(self._mark(node), expected, received, remedy))
+
+
+def _is_plain(node: yaml.Node, kind: str) -> bool:
+    """Return whether a node is what its tag says, also where the tag was written by hand."""
+    if not isinstance(node, yaml.ScalarNode):
+        return kind == ("map" if isinstance(node, yaml.MappingNode) else "seq")
+    return kind in _PATTERNS and bool(_PATTERNS[kind].match(node.value))
+
+
+def _scalar(text: str, kind: str) -> Any:
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return text.lower() == "true"
+    if kind == "int":
+        return int(text, 0 if text[:2] in {"0o", "0x"} else 10)
+    if kind == "float":
+        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    return text
 
 
 def read_text(text: str, name: str = "study") -> Document:
@@ -122,6 +139,15 @@ def read_text(text: str, name: str = "study") -> Document:
     Raises:
         SpecificationError: If the text is not YAML of plain data; all faults that can be told apart are listed.
     """
+    try:
+        return _read(text, name)
+    except RecursionError:
+        remedy = "Remove an alias to the part that it stands in, or brackets."
+        received = "values nested without end"
+        raise SpecificationError([Problem(name, "values nested a few levels deep", received, remedy)]) from None
+
+
+def _read(text: str, name: str) -> Document:
     try:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:

@@ -6,6 +6,7 @@ task saves its state and the next run continues it.
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -25,6 +26,7 @@ from weightscape.studies.binding import Bound
 from weightscape.studies.plan import Plan, Task
 from weightscape.studies.store import Record, Store
 
+_LOG = logging.getLogger(__name__)
 Status: TypeAlias = Literal["done", "cached", "failed", "blocked", "waiting"]
 
 
@@ -90,6 +92,7 @@ def run_plan(
         listen: Called at each change, for a display.
     """
     run = Run(outcomes_of(plan, store))
+    _discard_damaged(plan, store, run.outcomes)
     with _stoppable() as stopping:
         for task in plan.tasks.values():
             if run.outcomes[task.key].status == "cached":
@@ -112,6 +115,23 @@ def run_plan(
 def outcomes_of(plan: Plan, store: Store) -> dict[str, Outcome]:
     """Return what is known of each task without running anything."""
     return {key: Outcome("cached" if store.get(key) else "waiting") for key in plan.tasks}
+
+
+def _discard_damaged(plan: Plan, store: Store, outcomes: dict[str, Outcome]) -> None:
+    """Remove results that tasks are about to read and whose files are not what was published: they are made anew."""
+    sound: set[str] = set()
+    for task in reversed(list(plan.tasks.values())):
+        if outcomes[task.key].status == "cached":
+            continue
+        for bound in task.upstream():
+            record = None if bound.path or bound.key in sound else store.get(bound.key)
+            sound.add(bound.key)
+            if record is None or not (files := record.damaged()):
+                continue
+            _LOG.warning("The result %s is damaged (%s); it is computed anew.", record.folder, ", ".join(files))
+            store.discard(record)
+            if bound.key in outcomes:
+                outcomes[bound.key] = Outcome("waiting")
 
 
 def _blocked(task: Task, outcomes: Mapping[str, Outcome]) -> Outcome | None:
@@ -150,11 +170,17 @@ def _run_task(task: Task, store: Store, context: Context) -> Outcome:
     except Interrupted as error:
         return Outcome("waiting", str(error))
     except Exception as error:  # the boundary between tasks: whatever one does must not stop the others
-        log = store.log_file(task.key)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(traceback.format_exc(), encoding="utf-8")
+        _write_log(store.log_file(task.key))
         return Outcome("failed", f"{type(error).__name__}: {error}", time.perf_counter() - started)
     return Outcome("done", seconds=time.perf_counter() - started)
+
+
+def _write_log(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError as error:  # a full disk may be why the task failed; its message is shown all the same
+        _LOG.warning("The log %s cannot be written: %s", path, error)
 
 
 def _call(task: Task, store: Store, context: Context) -> Record:
@@ -182,7 +208,7 @@ def _load_one(bound: Bound, store: Store) -> Any:
         return load_weights(bound.path)
     record = store.get(bound.key)
     if record is None:
-        raise StoreError(f"The result {bound.key} is not in {store.folder} any more; run again to recompute it.")
+        raise StoreError(f"The result {bound.key} is not in {store.folder} any more; run the study it is from again.")
     artefact = record.artefact(bound.field)
     return artefact if bound.step is None else artefact.at(bound.step)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import graphlib
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from weightscape.studies.options import Configuration, configurations, inherited
 from weightscape.studies.plan import Plan, Row, StagePlan, Task
 from weightscape.studies.problems import Problems
 from weightscape.studies.reference import Reference
+from weightscape.studies.relation import MOST_ROWS, matching
 from weightscape.studies.sources import Sources
 from weightscape.studies.specification import FigurePlan, Stage, Study
 
@@ -64,7 +66,10 @@ class _Planner:
             return
         before = len(self._problems)
         combinations = self._inputs.combinations(name, stage, operation)
-        points = list(configurations(name, stage, self._problems))
+        points = list(islice(configurations(name, stage, self._problems), MOST_ROWS + 1))
+        if len(combinations) * len(points) > MOST_ROWS:
+            remedy = "Shorten the grid, or join fewer rows with 'where'."
+            self._problems.add(("stages", name), f"at most {MOST_ROWS:,} rows", "more", remedy)
         if len(self._problems) > before or not combinations:
             self._check_options(name, operation, points)
             return
@@ -119,7 +124,7 @@ class _Planner:
 
     def _check_options(self, name: str, operation: Operation, points: Sequence[Configuration]) -> None:
         # The stage cannot be planned; the mistakes in its options are reported all the same.
-        for options, places in points:
+        for options, places in points[:MOST_ROWS]:
             validated(name, operation, options, places, self._problems, partly=bool(operation.inputs))
 
     def _check_figure(self, name: str, figure: FigurePlan) -> None:
@@ -133,12 +138,26 @@ class _Planner:
             if reference.kind != "stage" or reference.study or reference.name not in stages:
                 remedy = did_you_mean(reference.name, stages)
                 self._problems.add(location, "a stage of this study", repr(text), remedy)
+            elif reference.step:
+                self._problems.add(location, "a table, which has no steps", repr(text), f"Remove '@{reference.step}'.")
             elif reference.field and reference.name in self._stages:
                 outputs = self._stages[reference.name].outputs
                 tables = [field for field, artefact in outputs.items() if artefact == "Table"]
                 if reference.field not in tables:
                     expected = f"a detail table of {reference.name!r}"
                     self._problems.add(location, expected, repr(reference.field), did_you_mean(reference.field, tables))
+            self._check_condition(location, reference)
+
+    def _check_condition(self, location: Location, reference: Reference) -> None:
+        if reference.where is None or reference.kind != "stage" or reference.name not in self._stages:
+            return
+        rows = [dict(row.settings) for row in self._stages[reference.name].rows]
+        expected, received = "a condition that holds for rows of the stage", repr(reference.where)
+        try:
+            if not matching(rows, reference.where, "row"):
+                self._problems.add(location, expected, received, f"None of {len(rows)} rows fulfils it.")
+        except ValueError as error:
+            self._problems.add(location, expected, received, f"{error}.")
 
 
 def figure_references(name: str, figure: FigurePlan) -> list[tuple[Location, str]]:

@@ -50,10 +50,14 @@ class Reference:
         Raises:
             SpecificationError: If the text is not a reference.
         """
-        head, _, condition = text.partition("?")
-        head, _, step = head.strip().partition("@")
-        if step and step not in {"first", "last"}:
+        head, asks, condition = text.partition("?")
+        head, at, step = head.strip().rpartition("@")
+        if not at or "/" in step:  # an "@" in the name of a folder
+            head, at, step = f"{head}{at}{step}", "", ""
+        if at and step not in {"first", "last"}:
             _check_step(step, where)
+        if asks and not condition.strip():
+            raise SpecificationError([Problem(where, "a condition after '?'", repr(text), "Write it, or remove '?'.")])
         common = {"step": step or None, "where": condition.strip() or None}
         if _PATH.search(head):
             return cls("path", head, **common)
@@ -63,6 +67,11 @@ class Reference:
             return cls("stage", match["stage"], study=match["study"], field=match["field"], **common)
         expected = "a reference such as 'stage', 'stage.field@15ep', 'study/stage?seed = 1', a key or a path of weights"
         raise SpecificationError([Problem(where, expected, repr(text))])
+
+
+def is_key(name: str) -> bool:
+    """Return whether a reference of this name means the key of a result, as ``decade`` would."""
+    return _KEY.fullmatch(name) is not None
 
 
 def _check_step(step: str, where: str) -> None:

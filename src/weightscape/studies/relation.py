@@ -7,6 +7,7 @@ the configuration locked. Results are in the order of the rows, whatever DuckDB'
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import pyarrow
 
 ROW = "_row"
+MOST_ROWS = 100_000
+"""Rows that a stage may have; more would not be planned in a minute and are a slip in a grid or a join."""
 Settings = dict[str, Any]
 
 
@@ -29,10 +32,14 @@ def join(relations: Mapping[str, Sequence[Settings]], where: str | None) -> list
         For each combination one position per relation, in lexicographic order.
 
     Raises:
-        ValueError: If the condition is not one SQL expression over the columns of the relations that is true or false.
+        ValueError: If the condition is not one SQL expression over the columns of the relations that is true or false,
+            or there are more than :data:`MOST_ROWS` combinations.
     """
     if where is None:
-        return _product([len(rows) for rows in relations.values()])
+        sizes = [len(rows) for rows in relations.values()]
+        if math.prod(sizes) > MOST_ROWS:
+            raise ValueError(f"without a condition these are more than {MOST_ROWS:,} combinations")
+        return _product(sizes)
     if any(not rows for rows in relations.values()):
         return []
     import duckdb
@@ -75,7 +82,9 @@ def _filtered(relations: Mapping[str, Sequence[Settings]], where: str) -> list[t
     checked = joined.project(*numbers, condition.alias("_kept"))
     if str(checked.types[-1]) not in {"BOOLEAN", '"NULL"'}:
         raise ValueError(f"the condition is of type {checked.types[-1]}, not true or false")
-    kept = joined.filter(condition).project(*numbers).fetchall()
+    kept = joined.filter(condition).project(*numbers).limit(MOST_ROWS + 1).fetchall()
+    if len(kept) > MOST_ROWS:
+        raise ValueError(f"it holds for more than {MOST_ROWS:,} combinations")
     return sorted(tuple(int(number) for number in row) for row in kept)
 
 
@@ -100,7 +109,7 @@ def _column(values: list[Any]) -> pyarrow.Array:
 
     try:
         return pyarrow.array(_without_empty(values))
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, OverflowError):
         if all(value is None or isinstance(value, dict) for value in values):
             return _structs(values)
         return pyarrow.array([_text(value) for value in values])

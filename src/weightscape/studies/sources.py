@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ class Sources:
 
         Raises:
             SpecificationError: If there is nothing of that name.
+            StoreError: If it is damaged.
         """
         if reference.kind == "path":
             return _files(reference, where)
@@ -51,7 +52,7 @@ class Sources:
         if self._store is None or reference.study not in known:
             remedy = did_you_mean(str(reference.study), known) or "Run that study in this workspace first."
             raise SpecificationError([Problem(where, "a study of this workspace", repr(reference.study), remedy)])
-        plan = json.loads((self._store.study_folder(str(reference.study)) / "plan.json").read_text())
+        plan = self._store.study_plan(str(reference.study))
         if reference.name not in plan["stages"]:
             remedy = did_you_mean(reference.name, plan["stages"])
             raise SpecificationError([Problem(where, f"a stage of {reference.study!r}", repr(reference.name), remedy)])
@@ -60,12 +61,19 @@ class Sources:
 
 
 def _files(reference: Reference, where: str) -> StagePlan:
-    paths = sorted(glob.glob(str(Path(reference.name).expanduser()), recursive=True))
+    text = os.path.expanduser(reference.name)
+    # A file of exactly this name comes before the pattern: folders may be called "runs [old]".
+    paths = [text] if os.path.isfile(text) else sorted(filter(os.path.isfile, glob.glob(text, recursive=True)))
     if not paths:
-        raise SpecificationError([Problem(where, "a file of weights", repr(reference.name), "No file has this path.")])
-    rows = []
-    for path in paths:
+        remedy = f"No file has this path. Looked for it from {Path.cwd()}."
+        raise SpecificationError([Problem(where, "a file of weights", repr(reference.name), remedy)])
+    rows = tuple(Row({"path": path}, f"file:{_content(path, where)}", path) for path in paths)
+    return StagePlan(rows, {"weights": "Weights"})
+
+
+def _content(path: str, where: str) -> str:
+    try:
         with open(path, "rb") as file:
-            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-        rows.append(Row({"path": path}, f"file:{content}", path))
-    return StagePlan(tuple(rows), {"weights": "Weights"})
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise SpecificationError([Problem(where, "a file that can be read", repr(path), f"{error}.")]) from error

@@ -133,7 +133,9 @@ def _extended(document: Document, path: Path, seen: tuple[Path, ...]) -> Documen
         return document
     if path.resolve() in seen:
         where = document.where(("extends",))
-        raise SpecificationError([Problem(where, "a study that does not extend itself", repr(document.data["extends"]))])
+        raise SpecificationError(
+            [Problem(where, "a study that does not extend itself", repr(document.data["extends"]))]
+        )
     from weightscape.recipes import find_recipe
 
     name = str(document.data["extends"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import uuid
@@ -25,6 +26,11 @@ from weightscape.studies.environment import environment
 from weightscape.studies.plan import Task
 
 _FORMAT = 1
+_ENTRIES = (
+    *("format", "key", "operation", "version", "settings", "inputs", "content"),
+    *("outputs", "metrics", "seconds", "environment", "files"),
+)
+_LOG = logging.getLogger(__name__)
 
 
 def workspace_folder(given: str | Path | None = None) -> Path:
@@ -46,8 +52,21 @@ class Record:
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """What ``object.json`` says."""
-        return dict(json.loads((self.folder / "object.json").read_text(encoding="utf-8")))
+        """What ``object.json`` says.
+
+        Raises:
+            StoreError: If it cannot be read.
+        """
+        path = self.folder / "object.json"
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return {name: found[name] for name in _ENTRIES}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{path} is damaged ({error!r}). {self._remedy}") from error
+
+    @property
+    def _remedy(self) -> str:
+        return f"Remove the folder {self.folder} and run the study again; this result alone is computed anew."
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -68,11 +87,18 @@ class Record:
         """Read one field of the result.
 
         Raises:
-            StoreError: If the result has no such field or its file cannot be read.
+            StoreError: If the result has no such field or its file is damaged.
         """
         if field not in self.outputs:
             raise StoreError(f"The result {self.key} has no field {field!r}; it has {', '.join(self.outputs)}.")
-        return load_artefact(self.outputs[field], self.folder, field)
+        try:
+            return load_artefact(self.outputs[field], self.folder, field)
+        except StoreError as error:
+            raise StoreError(f"{error} {self._remedy}") from error
+
+    def missing(self) -> list[str]:
+        """Return the names of the files that are gone, without reading those that are there."""
+        return [name for name in self.content["files"] if not (self.folder / name).is_file()]
 
     def damaged(self) -> list[str]:
         """Return the names of the files whose content is not what was published."""
@@ -92,6 +118,7 @@ class Store:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self._whole: dict[str, bool] = {}
 
     def find(self, prefix: str) -> Record:
         """Return the result whose key begins with `prefix`.
@@ -106,14 +133,29 @@ class Store:
         return Record(matches[0].parent.name, matches[0].parent)
 
     def get(self, key: str) -> Record | None:
-        """Return a published result, or None."""
-        folder = self._object_folder(key)
-        return Record(key, folder) if (folder / "object.json").is_file() else None
+        """Return a published result, or None; one with files missing is as good as none."""
+        record = Record(key, self._object_folder(key))
+        return record if (record.folder / "object.json").is_file() and self._is_whole(record) else None
+
+    def _is_whole(self, record: Record) -> bool:
+        if record.key not in self._whole:
+            try:
+                missing = record.missing()
+                fault = f"{', '.join(missing)} missing" if missing else ""
+            except StoreError as error:
+                fault = str(error.__cause__)
+            if fault:
+                text = "The result %s in %s is damaged (%s); it does not count and running again computes it anew."
+                _LOG.warning(text, record.key, record.folder, fault)
+            self._whole[record.key] = not fault
+        return self._whole[record.key]
 
     def records(self) -> Iterator[Record]:
-        """Yield all published results, by key."""
+        """Yield all published results that are whole, by key."""
         for path in sorted(self.folder.glob("objects/*/*/object.json")):
-            yield Record(path.parent.name, path.parent)
+            record = self.get(path.parent.name)
+            if record is not None:
+                yield record
 
     def partial_folder(self, key: str) -> Path:
         """Return the folder for the resumable state of a task."""
@@ -126,6 +168,20 @@ class Store:
     def study_names(self) -> tuple[str, ...]:
         """Return the names of the studies that were planned in this workspace."""
         return tuple(sorted(path.parent.name for path in self.folder.glob("studies/*/plan.json")))
+
+    def study_plan(self, name: str) -> dict[str, Any]:
+        """Return the plan of a study as it was last written.
+
+        Raises:
+            StoreError: If it cannot be read.
+        """
+        path = self.study_folder(name) / "plan.json"
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return {entry: found[entry] for entry in ("document", "stages")}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            remedy = "Run the study again from its file to write it anew."
+            raise StoreError(f"{path} is damaged ({error!r}). {remedy}") from error
 
     def log_file(self, key: str) -> Path:
         """Return the file that keeps the traceback of a failed task."""
@@ -149,13 +205,15 @@ class Store:
         except OSError as error:
             raise StoreError(f"The result {task.key} cannot be written to {self.folder}: {error}") from error
         finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            for left in draft.parent.glob(f"{task.key}.*"):  # also what a killed process left
+                shutil.rmtree(left, ignore_errors=True)
         shutil.rmtree(self.partial_folder(task.key), ignore_errors=True)
         self.log_file(task.key).unlink(missing_ok=True)
         return Record(task.key, self._object_folder(task.key))
 
     def discard(self, record: Record) -> None:
         """Remove a result, for instance a damaged one."""
+        self._whole.pop(record.key, None)
         shutil.rmtree(record.folder)
 
     def _object_folder(self, key: str) -> Path:
@@ -167,9 +225,14 @@ class Store:
         try:
             draft.rename(target)
         except OSError:
-            # Another process published the same key first; equal keys mean equal results.
-            if not (target / "object.json").is_file():
+            # Another process published the same key first (equal keys mean equal results), or a damaged one lies there.
+            if not target.is_dir():
                 raise
+            self._whole.pop(key, None)
+            if self.get(key) is None:
+                shutil.rmtree(target)
+                draft.rename(target)
+        self._whole.pop(key, None)
 
 
 def _describe(task: Task, result: Result, *, seconds: float, device: str, files: Mapping[str, str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weightscape.errors import StoreError
 from weightscape.studies.execution import Outcome
 from weightscape.studies.plan import Plan, StagePlan
 from weightscape.studies.store import Store
@@ -19,8 +20,20 @@ if TYPE_CHECKING:
 
 
 def write_study(plan: Plan, outcomes: Mapping[str, Outcome], store: Store) -> Path:
-    """Write ``plan.json`` and the tables of all stages into the folder of the study, which is returned."""
+    """Write ``plan.json`` and the tables of all stages into the folder of the study, which is returned.
+
+    Raises:
+        StoreError: If the folder cannot be written, or a result cannot be read.
+    """
     folder = store.study_folder(plan.study.name)
+    try:
+        _write_files(folder, plan, outcomes, store)
+    except OSError as error:
+        raise StoreError(f"The tables cannot be written to {folder}: {error}.") from error
+    return folder
+
+
+def _write_files(folder: Path, plan: Plan, outcomes: Mapping[str, Outcome], store: Store) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _write_text(folder / "plan.json", json.dumps(describe(plan), indent=1))
     for name in plan.stages:
@@ -28,7 +41,6 @@ def write_study(plan: Plan, outcomes: Mapping[str, Outcome], store: Store) -> Pa
         for field, artefact in plan.stages[name].outputs.items():
             if artefact == "Table":
                 _write_table(folder / f"{name}.{field}.parquet", detail_table(plan, name, field, store))
-    return folder
 
 
 def describe(plan: Plan) -> dict[str, Any]:
