@@ -19,7 +19,10 @@ from common import write_results
 STUDY = """
 study: startup
 stages:
-  trained: {run: train, with: {data: digits, model: {name: mlp, hidden: [8]}, recipe: {epochs: 1}}, grid: {seed: [0, 1]}}
+  trained:
+    run: train
+    with: {data: digits, model: {name: mlp, hidden: [8]}, recipe: {epochs: 1}}
+    grid: {seed: [0, 1]}
 figures:
   training: {draw: learning-curve, from: trained.epochs}
 """
