@@ -161,6 +161,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=3, help="of 1280 images, to train the source")
     parser.add_argument("--width", type=float, default=1.0)
+    parser.add_argument("--methods", nargs="+", choices=["fgmt", "gmt"], default=["fgmt", "gmt"])
     parser.add_argument("--part", choices=["all", "overhead", "caching"], default="all")
     parser.add_argument("--name", default="transfer", help="of the file of results")
     arguments = parser.parse_args()
@@ -170,7 +171,7 @@ def main() -> None:
     content: dict[str, Any] = {"settings": vars(arguments), "data": task.dataset.name}
     content["GFLOP/s before"] = gemm_rate()
     if arguments.part != "caching":
-        content["overhead"] = {method: overhead(task, method) for method in ("fgmt", "gmt")}
+        content["overhead"] = {method: overhead(task, method) for method in arguments.methods}
     if arguments.part != "overhead":
         content["caching"] = caching(task)
     content["GFLOP/s after"] = gemm_rate()
