@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from weightscape.errors import ModelError, did_you_mean
 from weightscape.models.architecture import Custom
 from weightscape.source import import_dotted
+from weightscape.weights.modes import evaluation_mode
 
 
 def build_custom(settings: Custom, *, shape: tuple[int, int, int], classes: int) -> nn.Module:
@@ -56,14 +57,11 @@ def _arguments(function: Callable[..., Any], settings: Custom, offered: dict[str
 
 @torch.no_grad()
 def _check_output(model: nn.Module, name: str, *, shape: tuple[int, int, int], classes: int) -> None:
-    modes = {module: module.training for module in model.modules()}
     try:
-        output = model.eval()(torch.zeros(2, *shape))
+        with evaluation_mode(model):
+            output = model(torch.zeros(2, *shape))
     except Exception as error:
         raise ModelError(f"{name} cannot take inputs of shape (2, {', '.join(map(str, shape))}): {error!r}") from error
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     received = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     if received != (2, classes):
         raise ModelError(f"{name} should map 2 inputs to logits of shape (2, {classes}), it returned {received}.")

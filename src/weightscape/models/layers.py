@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from weightscape.errors import ModelError, did_you_mean
 from weightscape.results import Result
+from weightscape.weights.modes import evaluation_mode
 
 if TYPE_CHECKING:
     from weightscape.results import Table
@@ -102,7 +103,6 @@ def _own_parameters(module: nn.Module, counted: set[int]) -> int:
 def _tracing(model: nn.Module) -> Iterator[dict[nn.Module, _Trace]]:
     """Record every call of every module, in evaluation mode; leave hooks and modes as they were."""
     traces = {module: _Trace() for module in model.modules()}
-    modes = {module: module.training for module in traces}
 
     def record(module: nn.Module, inputs: Any, output: Any) -> None:
         trace = traces[module]
@@ -113,13 +113,11 @@ def _tracing(model: nn.Module) -> Iterator[dict[nn.Module, _Trace]]:
 
     hooks = [module.register_forward_hook(record) for module in traces]
     try:
-        model.eval()
-        yield traces
+        with evaluation_mode(model):
+            yield traces
     finally:
         for hook in hooks:
             hook.remove()
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _trace(model: nn.Module, shape: tuple[int, ...]) -> dict[nn.Module, _Trace]:

@@ -18,6 +18,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from weightscape.errors import SymmetryError
+from weightscape.weights.modes import evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> Trace:
         SymmetryError: If neither can trace it.
     """
     names = _state_names(model)
-    with evaluating(model), torch.no_grad(), _quiet():
+    with evaluation_mode(model), torch.no_grad(), _quiet():
         try:
             return _export(model, inputs, names)
         except Exception as first:
@@ -65,18 +66,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put all submodules into evaluation mode for a while, and each back into the mode that it had."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def place_inputs(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -21,6 +21,7 @@ from weightscape.symmetry._descent import linked_groups
 from weightscape.symmetry.assignment import solve_assignment
 from weightscape.symmetry.groups import Axis, Group, Symmetry
 from weightscape.symmetry.matching import MatchResult
+from weightscape.weights.modes import evaluation_mode
 
 Similarity: TypeAlias = Literal["correlation", "inner-product"]
 
@@ -199,7 +200,7 @@ def _responses(model: nn.Module, names: Iterable[str], inputs: Tensor) -> dict[s
     outputs: dict[str, list[Tensor]] = {name: [] for name in names}
     device = next((parameter.device for parameter in model.parameters()), inputs.device)
     with ExitStack() as stack:
-        stack.enter_context(_evaluating(model))
+        stack.enter_context(evaluation_mode(model))
         for name, found in outputs.items():
             handle = model.get_submodule(name).register_forward_hook(_keeper(found))
             stack.callback(handle.remove)
@@ -213,17 +214,6 @@ def _keeper(found: list[Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
         found.append(output.detach().clone())
 
     return keep
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _by_unit(outputs: list[Tensor], axis: Axis, size: int, model: nn.Module) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,21 +13,10 @@ from torch.nn import functional
 from weightscape.errors import DataError
 from weightscape.training.layout import memory_format, place, private_copy
 from weightscape.training.result import Evaluation
+from weightscape.weights.modes import evaluation_mode
 
 if TYPE_CHECKING:
     from weightscape.data.dataset import Split
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Switch all modules to evaluation, and each back to the mode it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -64,8 +52,9 @@ def evaluate(
     if not len(split):
         raise DataError("Expected at least one image to evaluate on, received an empty split.")
     home = device_of(model)
-    device = torch.device(home if device is None else device)
-    if device.type != home.type:
+    # An empty tensor turns "cuda" into the number of the present GPU.
+    device = home if device is None else torch.empty(0, device=device).device
+    if device != home:
         model = private_copy(model, device)
     layout = memory_format(model)
     classes = int(split.labels.max()) + 1

@@ -7,14 +7,12 @@ it is a measured choice (``none`` or ``recalibrate``), never a silent one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from weightscape.errors import ModelError
-
-BatchNormPolicy: TypeAlias = Literal["none", "recalibrate"]
+from weightscape.weights.modes import modes_restored
 
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
@@ -45,11 +43,11 @@ def recalibrate(model: nn.Module, inputs: Iterable[Tensor]) -> int:
     layers = batch_norms(model)
     if not layers:
         return 0
-    modes = {module: module.training for module in model.modules()}
     momenta = [layer.momentum for layer in layers]
     statistics = [{name: buffer.clone() for name, buffer in layer.named_buffers()} for layer in layers]
     try:
-        return _accumulate(model, layers, inputs)
+        with modes_restored(model):
+            return _accumulate(model, layers, inputs)
     except BaseException:
         for layer, saved in zip(layers, statistics, strict=True):
             layer.load_state_dict(saved, strict=False)
@@ -57,8 +55,6 @@ def recalibrate(model: nn.Module, inputs: Iterable[Tensor]) -> int:
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _accumulate(model: nn.Module, layers: list[_BATCH_NORM], inputs: Iterable[Tensor]) -> int:
