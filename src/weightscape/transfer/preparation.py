@@ -51,10 +51,9 @@ class Job:
         source = Source(self.source, names, path=self.settings.trajectory, device=self.device)
         points = plan_points(source.stretches, self.settings.count_steps(source.stretches), self.settings.schedule)
         displacement = self._target_displacement(source)
-        symmetry = symmetry or discover(
-            self.model, self.dataset.train.normalised(slice(2)), compat=self.settings.compat
-        )
-        verify_symmetry(self.model, symmetry)
+        example = self.dataset.train.normalised(slice(2))
+        symmetry = discover(self.model, example, compat=self.settings.compat) if symmetry is None else symmetry
+        verify_symmetry(self.model, symmetry, None if symmetry.inputs else example)
         walk = self._walk(source, points, symmetry, displacement)
         if not hashed:
             return walk, {}
