@@ -70,6 +70,12 @@ def test_is_the_mean_of_the_gradients_of_the_batches(model: nn.Module, batches: 
         torch.testing.assert_close(gradient, sum(one[name] for one in alone) / len(alone))
 
 
+def test_batches_are_read_one_after_the_other(model: nn.Module, batches: Batches) -> None:
+    oracle, weights = GradientOracle(model), weights_of(model)
+    whole, streamed = oracle.gradient(weights, batches), oracle.gradient(weights, iter(batches))
+    assert all(torch.equal(gradient, streamed[name]) for name, gradient in whole.items())
+
+
 def test_a_call_does_not_depend_on_the_calls_before(model: nn.Module, batches: Batches) -> None:
     oracle = GradientOracle(model)
     first = oracle.gradient(_elsewhere(model, 1), batches)
@@ -125,7 +131,7 @@ def test_parameters_without_part_in_the_loss_have_a_zero_gradient(linear: nn.Mod
 def test_wrong_input_is_explained(linear: nn.Module, batches: Batches) -> None:
     weights = weights_of(linear)
     with pytest.raises(TrainingError, match="at least one batch"):
-        mean_gradient(linear, weights, [])
+        mean_gradient(linear, weights, iter([]))
     with pytest.raises(ModelError, match=r"1\.bias missing"):
         mean_gradient(linear, {"1.weight": weights["1.weight"]}, batches)
     with pytest.raises(ModelError, match=r"1\.bias is \(1,\)"):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
+from typing import Any
 
+import pytest
 import torch
 
-from weightscape.data.dataset import Dataset
+from weightscape.data.dataset import Dataset, Split
 from weightscape.transfer.batches import Batch, BatchStream
 
 
@@ -20,26 +21,38 @@ def same(left: Batch, right: Batch) -> bool:
 
 def test_a_batch_is_a_pure_function_of_seed_and_numbers(digits: Dataset) -> None:
     one, two = stream(digits), stream(digits)
-    late = one.matching(3, 2)
-    two.heldout(1, 1)
+    late = list(one.matching(3, 2))
+    list(two.heldout(1, 1))
+    assert len(late) == 2
     assert all(map(same, late, two.matching(3, 2)))
-    assert same(late[0], one.matching(3, 1)[0])
+    assert same(late[0], *one.matching(3, 1))
 
 
 def test_steps_numbers_seeds_and_purposes_have_different_batches(digits: Dataset) -> None:
     one = stream(digits)
-    reference = one.matching(3, 1)[0]
-    others = [one.matching(4, 1)[0], one.matching(3, 2)[1], one.heldout(3, 1)[0], stream(digits, 1).matching(3, 1)[0]]
+    reference, second = one.matching(3, 2)
+    others = [second, *one.matching(4, 1), *one.heldout(3, 1), *stream(digits, 1).matching(3, 1)]
+    assert len(others) == 4
     assert not any(same(reference, batch) for batch in others)
-    assert not torch.equal(reference[0], one.batch_norm(1)[0])
+    assert not torch.equal(reference[0], next(one.batch_norm(1)))
 
 
-def test_no_method_can_name_a_batch() -> None:
-    assert "method" not in inspect.signature(BatchStream).parameters
-    assert "method" not in inspect.signature(BatchStream.matching).parameters
+def test_one_batch_at_a_time_is_made(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    sample = Split.sample
+
+    def counting(*args: Any, **options: Any) -> Batch:
+        made.append(1)
+        return sample(*args, **options)
+
+    monkeypatch.setattr(Split, "sample", counting)
+    for draw in (stream(digits).batch_norm(100), stream(digits).matching(0, 100)):
+        made.clear()
+        next(draw)
+        assert made == [1]
 
 
 def test_images_come_from_the_training_split_alone(digits: Dataset) -> None:
     everything = {row.numpy().tobytes() for row in digits.train.normalised()}
-    images = torch.cat([stream(digits).matching(0, 3)[index][0] for index in range(3)])
+    images = torch.cat([batch[0] for batch in stream(digits).matching(0, 3)])
     assert {row.numpy().tobytes() for row in images} <= everything

@@ -167,8 +167,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     original = GradientOracle.gradient
 
     def gradient(self: GradientOracle, weights: Weights, batches: Any) -> Weights:
-        calls.append(len(batches))
-        return original(self, weights, batches)
+        drawn = list(batches)
+        calls.append(len(drawn))
+        return original(self, weights, drawn)
 
     monkeypatch.setattr(GradientOracle, "gradient", gradient)
     return calls
@@ -257,8 +258,8 @@ def test_objective_and_cosines_at_step_one_are_those_of_the_gradients_at_both_in
     result = transfer(other, method="gmt", steps=1)
     drawn = BatchStream(digits, seed=0, batch_size=96)
     pairs = [
-        [mean_gradient(model, weights, batches) for weights in (other.first, source.first)]
-        for batches in (drawn.matching(0, 1), drawn.heldout(0, 1))
+        [mean_gradient(model, weights, draw(0, 1)) for weights in (other.first, source.first)]
+        for draw in (drawn.matching, drawn.heldout)
     ]
     (target, moved), (target_other, moved_other) = [(one, result.permutation.apply(two)) for one, two in pairs]
     row = result.steps.iloc[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -43,26 +43,27 @@ class GradientOracle:
         self._buffers = dict(self._model.named_buffers())
         self._first_buffers = {name: buffer.clone() for name, buffer in self._buffers.items()}
 
-    def gradient(self, weights: Mapping[str, Tensor], batches: Sequence[tuple[Tensor, Tensor]]) -> Weights:
+    def gradient(self, weights: Mapping[str, Tensor], batches: Iterable[tuple[Tensor, Tensor]]) -> Weights:
         """Return the gradient by parameter, averaged over the batches with equal weight.
 
         Args:
             weights: All parameters of the model; buffers that are not given are the template's.
-            batches: Images ``(b, c, h, w)`` and labels ``(b,)``; at least one batch.
+            batches: Images ``(b, c, h, w)`` and labels ``(b,)``; at least one batch. Read once, one after the other.
 
         Raises:
             ModelError: If a parameter is missing or has another shape than in the model.
             TrainingError: If there is no batch.
         """
-        if not batches:
-            raise TrainingError("Expected at least one batch for a gradient, received none.")
         self._load(weights)
         self._model.zero_grad(set_to_none=True)
-        for images, labels in batches:
+        count = 0
+        for count, (images, labels) in enumerate(batches, start=1):  # noqa: B007 (the last value is used)
             logits = self._model(place(images, self._device, self._layout))
             loss = functional.cross_entropy(logits, labels.to(self._device, non_blocking=True))
-            (loss / len(batches)).backward()  # type: ignore[no-untyped-call]
-        return {name: self._take(parameter) for name, parameter in self._parameters.items()}
+            loss.backward()  # type: ignore[no-untyped-call]
+        if not count:
+            raise TrainingError("Expected at least one batch for a gradient, received none.")
+        return {name: self._take(parameter, count) for name, parameter in self._parameters.items()}
 
     @torch.no_grad()
     def _load(self, weights: Mapping[str, Tensor]) -> None:
@@ -79,13 +80,15 @@ class GradientOracle:
             tensor.copy_(source[name])
 
     @staticmethod
-    def _take(parameter: Tensor) -> Tensor:
-        """Hand the gradient over, in the ordinary layout; an unused parameter's is zero."""
+    def _take(parameter: Tensor, count: int) -> Tensor:
+        """Hand over the mean of `count` summed gradients, in the ordinary layout; an unused parameter's is zero."""
         gradient, parameter.grad = parameter.grad, None
-        return torch.zeros_like(parameter) if gradient is None else gradient.contiguous()
+        if gradient is None:
+            return torch.zeros(parameter.shape, dtype=parameter.dtype, device=parameter.device)
+        return gradient.div_(count).contiguous()
 
 
-def mean_gradient(model: nn.Module, weights: Mapping[str, Tensor], batches: Sequence[tuple[Tensor, Tensor]]) -> Weights:
+def mean_gradient(model: nn.Module, weights: Mapping[str, Tensor], batches: Iterable[tuple[Tensor, Tensor]]) -> Weights:
     """Return one gradient as :class:`GradientOracle` does; use that class for many of them.
 
     Raises:

@@ -6,6 +6,7 @@ compute them again at every step, and a repeated run repeats every bit.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from torch import Tensor
@@ -19,7 +20,8 @@ Batch: TypeAlias = tuple[Tensor, Tensor]
 class BatchStream:
     """Batches of the training split, augmented as in training.
 
-    Each batch is a pure function of the seed, the purpose and its numbers; none is kept in memory.
+    Each batch is a pure function of the seed, the purpose and its numbers, and is made when it is asked for: one at a
+    time is in memory.
 
     Args:
         dataset: The data.
@@ -32,17 +34,21 @@ class BatchStream:
         self._seed = seed
         self._batch_size = batch_size
 
-    def matching(self, step: int, count: int) -> list[Batch]:
-        """Return the batches on which the gradients at a point are matched."""
-        return [self._batch("matching", step, number) for number in range(count)]
+    def matching(self, step: int, count: int) -> Iterator[Batch]:
+        """Yield the batches on which the gradients at a point are matched."""
+        return (self._batch("matching", step, number) for number in range(count))
 
-    def heldout(self, step: int, count: int) -> list[Batch]:
-        """Return other batches for the same point, to judge a match on. Single images may occur in both."""
-        return [self._batch("heldout", step, number) for number in range(count)]
+    def heldout(self, step: int, count: int) -> Iterator[Batch]:
+        """Yield other batches for the same point, to judge a match on.
 
-    def batch_norm(self, count: int) -> list[Tensor]:
-        """Return the images that batch norms are recalibrated with, the same at every step."""
-        return [self._batch("batch-norm", number)[0] for number in range(count)]
+        They are drawn from the whole training split again: single images may occur in both, which flatters the judged
+        match a little where the split is small beside the batches.
+        """
+        return (self._batch("heldout", step, number) for number in range(count))
+
+    def batch_norm(self, count: int) -> Iterator[Tensor]:
+        """Yield the images that batch norms are recalibrated with, the same at every step."""
+        return (self._batch("batch-norm", number)[0] for number in range(count))
 
     def _batch(self, purpose: str, *index: int) -> Batch:
         return self._dataset.train.sample(

@@ -65,11 +65,11 @@ class PairedGradients:
         return self._gradient(path, step)
 
     def heldout(self, permutation: Permutation, step: int, count: int) -> Pair:
-        """Return the gradients at a point on batches that no match has seen."""
-        batches = self.batches.heldout(step, count)
+        """Return the gradients at a point on batches other than those that are matched."""
         self.check()
-        target = self.oracle.gradient(self.target.permuted(permutation).at(step), batches)
-        return Pair(target, self.oracle.gradient(self.source.at(step), batches))
+        points = self.target.permuted(permutation).at(step), self.source.at(step)
+        target, source = (self.oracle.gradient(weights, self.batches.heldout(step, count)) for weights in points)
+        return Pair(target, source)
 
     def _gradient(self, path: MovedPath, step: int) -> Weights:
         self.check()
