@@ -5,6 +5,7 @@ import torch
 
 from weightscape.errors import SymmetryError
 from weightscape.symmetry.groups import Axis, ExampleInput, Fixed, Group, Symmetry
+from weightscape.symmetry.permutation import Permutation
 
 SYMMETRY = Symmetry(
     groups=(
@@ -49,3 +50,22 @@ def test_random_draws_every_allowed_permutation_equally_often() -> None:
         counts[drawn] = counts.get(drawn, 0) + 1
     assert len(counts) == 8  # 2 orders of blocks, 2 orders inside each
     assert all(120 < count < 290 for count in counts.values())  # 200 expected, standard deviation 13
+
+
+def test_moved_units_are_counted_from_the_identity_or_from_another_permutation() -> None:
+    symmetry = Symmetry((Group("hidden", 4, ()), Group("more", 6, ())))
+    one = Permutation(symmetry, {"hidden": torch.tensor([1, 0, 2, 3])})
+    two = Permutation(symmetry, {"hidden": torch.tensor([1, 2, 0, 3])})
+    assert (one.moved(), two.moved(), two.moved(since=one), one.moved(since=one)) == (0.2, 0.3, 0.2, 0)
+    assert Permutation(Symmetry(()), {}).moved() == 0
+
+
+def test_axes_are_found_by_tensor_and_named_by_layer() -> None:
+    found = {name: [(group.name, axis.axis) for group, axis in uses] for name, uses in SYMMETRY.by_tensor().items()}
+    assert found == {
+        "a.weight": [("first", 0)],
+        "b.weight": [("first", 1), ("second", 0)],
+        "c.weight": [("second", 1), ("third", 0)],
+    }
+    assert [axis.layer for axis in SYMMETRY.group("first").axes] == ["a", "b"]
+    assert Axis("scale", 0).layer == ""

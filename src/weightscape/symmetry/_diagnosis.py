@@ -41,11 +41,11 @@ def explain(
         holds: Whether a permutation preserves the outputs.
     """
     layer = _first_changed_layer(model, inputs, weights, permutation)
-    repairs = sorted(_repairs(group, weights), key=lambda repair: _owner(repair[0].tensor) != layer)
+    repairs = sorted(_repairs(group, weights), key=lambda repair: repair[0].layer != layer)
     for axis, what, axes in islice(repairs, _ATTEMPTS):
         if holds(_with_axes(permutation, group, axes)):
             return f"Look first at {axis}: {what}."
-    own = [axis for axis in group.axes if _owner(axis.tensor) == layer]
+    own = [axis for axis in group.axes if axis.layer == layer]
     return (
         f"Look first at {(own or group.axes)[0]}: {layer or 'none'} is the first layer whose outputs are not the same "
         "numbers in another order, and no change of a single axis makes the group right."
@@ -88,10 +88,6 @@ def _with_axes(permutation: Permutation, group: Group, axes: tuple[Axis, ...]) -
     changed = replace(group, axes=axes)
     groups = tuple(changed if other.name == group.name else other for other in permutation.symmetry.groups)
     return Permutation(Symmetry(groups), permutation.indices)
-
-
-def _owner(tensor: str) -> str:
-    return tensor.rpartition(".")[0]
 
 
 def _first_changed_layer(

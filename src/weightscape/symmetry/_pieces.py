@@ -67,10 +67,7 @@ def cut(symmetry: Symmetry, shapes: Mapping[str, torch.Size]) -> list[Piece]:
     Raises:
         SymmetryError: If an axis does not fit its tensor, or two groups overlap on one axis.
     """
-    uses: dict[str, list[tuple[Group, Axis]]] = {}
-    for group in symmetry.groups:
-        for axis in group.axes:
-            uses.setdefault(axis.tensor, []).append((group, axis))
+    uses = symmetry.by_tensor()
     return [piece for name, shape in shapes.items() for piece in _pieces(name, shape, uses.get(name, []))]
 
 

@@ -45,6 +45,11 @@ class Axis:
     def __str__(self) -> str:
         return f"{self.tensor}[axis {self.axis}]"
 
+    @property
+    def layer(self) -> str:
+        """The name of the module that owns the tensor, empty for the network itself."""
+        return self.tensor.rpartition(".")[0]
+
 
 @dataclass(frozen=True)
 class Group:
@@ -134,6 +139,14 @@ class Symmetry:
         if name not in self._by_name:
             raise SymmetryError(f"There is no permutation group {name!r}. {did_you_mean(name, self._by_name)}")
         return self._by_name[name]
+
+    def by_tensor(self) -> dict[str, list[tuple[Group, Axis]]]:
+        """Return what sits on each tensor: its groups, and where."""
+        table: dict[str, list[tuple[Group, Axis]]] = {}
+        for group in self.groups:
+            for axis in group.axes:
+                table.setdefault(axis.tensor, []).append((group, axis))
+        return table
 
     def identity(self) -> Permutation:
         """Return the permutation that moves nothing."""

@@ -6,7 +6,7 @@ that has their shape, such as gradients and displacements.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from weightscape.errors import StoreError, SymmetryError
 from weightscape.symmetry._checks import check_fits, check_links, checked_index
-from weightscape.symmetry.groups import Axis, Group, Symmetry
+from weightscape.symmetry.groups import Symmetry
 from weightscape.weights.algebra import Weights
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Permutation:
         }
         check_links(symmetry, self.indices)
         self._plans: dict[tuple[str, torch.Size, torch.device], list[tuple[int, int, Tensor]]] = {}
-        self._axes = _axes_by_tensor(symmetry)
+        self._axes = symmetry.by_tensor()
         self._still = {name for name, index in self.indices.items() if torch.equal(index, torch.arange(len(index)))}
 
     def __getitem__(self, name: str) -> Tensor:
@@ -129,10 +129,15 @@ class Permutation:
         """Return this permutation with other index vectors for some of the groups."""
         return Permutation(self.symmetry, {**self.indices, **indices})
 
-    def moved(self) -> float:
-        """Return the share of all units that are not where they were, 0 when there are no groups."""
+    def moved(self, since: Permutation | None = None) -> float:
+        """Return the share of all units that are not where they were, 0 when there are no groups.
+
+        Args:
+            since: The permutation of the same groups to compare with; the identity by default.
+        """
+        before = (identity(self.symmetry) if since is None else since).indices
         total = sum(len(index) for index in self.indices.values())
-        changed = sum(int((index != torch.arange(len(index))).sum()) for index in self.indices.values())
+        changed = sum(int((index != before[name]).sum()) for name, index in self.indices.items())
         return changed / total if total else 0.0
 
     def verify(
@@ -207,17 +212,6 @@ def random_permutation(symmetry: Symmetry, generator: torch.Generator) -> Permut
         inside = [torch.randperm(length, generator=generator, device=device) for _ in range(group.blocks)]
         indices[group.name] = (block_orders[group.name][:, None] * length + torch.stack(inside)).reshape(-1).cpu()
     return Permutation(symmetry, indices)
-
-
-def _axes_by_tensor(symmetry: Symmetry) -> dict[str, list[tuple[Group, Axis]]]:
-    table: dict[str, list[tuple[Group, Axis]]] = {}
-    for group, axis in _all_axes(symmetry):
-        table.setdefault(axis.tensor, []).append((group, axis))
-    return table
-
-
-def _all_axes(symmetry: Symmetry) -> Iterator[tuple[Group, Axis]]:
-    return ((group, axis) for group in symmetry.groups for axis in group.axes)
 
 
 def _select_in_rows(tensor: Tensor, index: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ class Walk:
         """Return a step after another one, whose permutation is given."""
         matching = self.matcher.match(step, previous)
         with self.clock("evaluation"):
-            evidence = {"changed": share_changed(previous, matching.permutation)}
+            evidence = {"changed": matching.permutation.moved(since=previous)}
             if matching.pair is not None:
                 evidence["cosine_matching"] = matching.pair.cosine(matching.permutation)
             if self.settings.heldout_batches:
@@ -82,7 +82,7 @@ class Walk:
         return {**self.target, **self.gradients.target.permuted(permutation).at(step)}
 
     def _heldout(self, step: int, previous: Permutation, permutation: Permutation) -> dict[str, float]:
-        """Return cosines of the gradients before the step, on batches that no matching has seen."""
+        """Return cosines of the gradients before the step, on batches other than those that are matched."""
         pair = self.gradients.heldout(previous, step - 1, self.settings.heldout_batches)
         null = self.symmetry.random(stream(self.settings.seed, "match", "null", step))
         return {
@@ -107,17 +107,3 @@ class Walk:
         point = {**self.source.weights(self.points[step].anchor), **self.gradients.source.at(step)}
         found = self.evaluator.accuracies(point)
         return {f"permuted_source_{split}_accuracy": found[f"{split}_accuracy"] for split in ("validation", "test")}
-
-
-def share_changed(before: Permutation, after: Permutation) -> float:
-    """Return the share of all units whose place differs between two permutations, 0 when there are no groups.
-
-    >>> import torch
-    >>> from weightscape.symmetry.groups import Group
-    >>> symmetry = Symmetry((Group("hidden", 4, ()),))
-    >>> share_changed(symmetry.identity(), Permutation(symmetry, {"hidden": torch.tensor([1, 0, 2, 3])}))
-    0.5
-    """
-    total = sum(len(index) for index in after.indices.values())
-    changed = sum(int((index != before[name]).sum()) for name, index in after.indices.items())
-    return changed / total if total else 0.0
