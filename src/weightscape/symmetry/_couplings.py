@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from weightscape.symmetry._pieces import Piece
+from weightscape.weights.algebra import precise_dtype
 
 _EXCHANGED_SHARE = 0.6  # above it, the differences of an exchange cost more than a new product saves
 _EXCHANGED_TOTAL = 2.0  # rounding stays that of three products: then a new one is made
@@ -105,7 +106,7 @@ class Coupling:
 
     def value(self, indices: Mapping[str, Tensor]) -> float:
         """Return the sum over pairs of ``<target, permuted source>``, in one pass and without matrix products."""
-        total = 0.0
+        value = 0.0
         for target, source in self._stacks:
             axes = [indices[name].to(source.device) for name in self.groups]
             if self.piece.blocks > 1:
@@ -114,8 +115,8 @@ class Coupling:
                 moved = source
                 for axis, index in enumerate(axes):
                     moved = moved.index_select(axis, index)
-            total += float(torch.sum(target * moved, dtype=torch.float64))
-        return total
+            value += total(target * moved)
+        return value
 
     def block_costs(self, axis: int, block: int, inside: Tensor) -> Tensor:
         """Return costs of one target block of a grouped convolution against every source block.
@@ -128,14 +129,14 @@ class Coupling:
         Returns:
             Costs ``(B, n, n)`` of the units on `axis`, inside the blocks.
         """
-        total: Tensor | int = 0
+        costs: Tensor | int = 0
         for target, source in self._stacks:
             left = target[block].movedim(axis, 0).flatten(1)
             right = source.movedim(1 + axis, 1)
             order = inside.to(source.device)[:, None, :, None, None].expand(-1, right.shape[1], -1, *right.shape[3:])
-            total = total + left @ right.gather(2, order).flatten(2).mT
-        assert isinstance(total, Tensor)
-        return total
+            costs = costs + left @ right.gather(2, order).flatten(2).mT
+        assert isinstance(costs, Tensor)
+        return costs
 
     def _add_products(self, value: Tensor, stack: tuple[Tensor, Tensor], axis: int, others: tuple[Tensor, ...]) -> None:
         """Add to a cost what a stack of pairs gives with the other axes permuted."""
@@ -168,6 +169,11 @@ class Coupling:
                 differences = source.index_select(1 - axis, one_) - source.index_select(1 - axis, two_)
                 value.addmm_(_matrix(target.index_select(1 - axis, units), axis), _matrix(differences, axis).mT)
         return value
+
+
+def total(products: Tensor) -> float:
+    """Return the sum of all entries, in float64 where the device has it."""
+    return float(torch.sum(products, dtype=precise_dtype(products.device)))
 
 
 def _has_long_runs(stack: Tensor) -> bool:

@@ -21,6 +21,7 @@ from weightscape.symmetry._descent import linked_groups
 from weightscape.symmetry.assignment import solve_assignment
 from weightscape.symmetry.groups import Axis, Group, Symmetry
 from weightscape.symmetry.matching import MatchResult
+from weightscape.weights.algebra import precise_dtype
 from weightscape.weights.modes import evaluation_mode
 
 Similarity: TypeAlias = Literal["correlation", "inner-product"]
@@ -62,13 +63,13 @@ def match_activations(
         (group, axis): _Moments(centred=similarity == "correlation") for group in layers for axis in layers[group]
     }
     sizes = {group.name: group.size for group in symmetry.groups}
-    names = {_owner(axis) for axes in layers.values() for axis in axes}
+    names = {axis.layer for axes in layers.values() for axis in axes}
     pairs = 0
     for batch in batches:
         inputs = batch[0] if isinstance(batch, tuple | list) else batch
         outputs = [_responses(model, names, inputs) for model in (target, source)]
         for (group, axis), moment in moments.items():
-            moment.add(*(_by_unit(output[_owner(axis)], axis, sizes[group], source) for output in outputs))
+            moment.add(*(_by_unit(output[axis.layer], axis, sizes[group], source) for output in outputs))
         pairs += 1
     if not pairs:
         raise SymmetryError("Expected at least one batch of inputs to compare activations on, received none.")
@@ -81,7 +82,7 @@ def match_activations(
 
 
 class _Moments:
-    """Streamed first and second moments of the responses of two layers, in float64.
+    """Streamed first and second moments of the responses of two layers, in float64 where the device has it.
 
     Centred ones are taken around the mean of the first batch, which keeps the later subtraction accurate.
     """
@@ -93,15 +94,15 @@ class _Moments:
     def add(self, target: Tensor, source: Tensor) -> None:
         """Add responses ``(units, samples)`` of both networks to the same inputs."""
         if not self._count:
-            sides = (target, source)
+            sides, dtype = (target, source), precise_dtype(target.device)
             self._shift = [side.mean(dim=1, keepdim=True) * float(self._centred) for side in sides]
-            self._sums = [side.new_zeros(len(side), dtype=torch.float64) for side in sides]
-            self._squares = [side.new_zeros(len(side), dtype=torch.float64) for side in sides]
-            self._cross = target.new_zeros(len(target), len(source), dtype=torch.float64)
+            self._sums = [side.new_zeros(len(side), dtype=dtype) for side in sides]
+            self._squares = [side.new_zeros(len(side), dtype=dtype) for side in sides]
+            self._cross = target.new_zeros(len(target), len(source), dtype=dtype)
         moved = [side - shift for side, shift in zip((target, source), self._shift, strict=True)]
         for number, side in enumerate(moved):
-            self._sums[number] += side.sum(dim=1, dtype=torch.float64)
-            self._squares[number] += torch.sum(side * side, dim=1, dtype=torch.float64)
+            self._sums[number] += side.sum(dim=1, dtype=self._cross.dtype)
+            self._squares[number] += torch.sum(side * side, dim=1, dtype=self._cross.dtype)
         self._cross += moved[0] @ moved[1].mT
         self._count += target.shape[1]
 
@@ -111,7 +112,7 @@ class _Moments:
             return self._cross / self._count
         means = [total / self._count for total in self._sums]
         covariance = self._cross / self._count - torch.outer(*means)
-        inverse = [deviation.clamp_min(1e-300).reciprocal() * (deviation > 0) for deviation in self._deviations()]
+        inverse = [torch.where(deviation > 0, deviation.reciprocal(), 0.0) for deviation in self._deviations()]
         return covariance * torch.outer(*inverse)
 
     def energies(self) -> tuple[float, float]:
@@ -127,7 +128,7 @@ class _Moments:
         found = []
         for total, squares, shift in zip(self._sums, self._squares, self._shift, strict=True):
             variance = squares / self._count - (total / self._count) ** 2
-            floor = (1e-6 * shift[:, 0].double()) ** 2
+            floor = (1e-6 * shift[:, 0].to(variance.dtype)) ** 2
             found.append(torch.where(variance > floor, variance, 0.0).sqrt())
         return found
 
@@ -178,7 +179,7 @@ def _layers(model: nn.Module, group: Group) -> list[Axis]:
     makers: list[Axis] = []
     norms: list[Axis] = []
     for axis in group.axes:
-        layer = model.get_submodule(_owner(axis))
+        layer = model.get_submodule(axis.layer)
         if not axis.tensor.endswith("weight") or axis.axis != (1 if isinstance(layer, _TRANSPOSED) else 0):
             continue
         (makers if model.get_parameter(axis.tensor).ndim > 1 else norms).append(axis)
@@ -188,10 +189,6 @@ def _layers(model: nn.Module, group: Group) -> list[Axis]:
             f"{sorted({axis.tensor for axis in group.axes})}), so its activations cannot be compared; match by weights."
         )
     return makers or norms
-
-
-def _owner(axis: Axis) -> str:
-    return axis.tensor.rpartition(".")[0]
 
 
 @torch.no_grad()
@@ -223,8 +220,8 @@ def _by_unit(outputs: list[Tensor], axis: Axis, size: int, model: nn.Module) -> 
         SymmetryError: If the layer was not called.
     """
     if not outputs:
-        raise SymmetryError(f"The layer {_owner(axis)!r} took no part in the forward pass, so it has no activations.")
-    position = -1 if isinstance(model.get_submodule(_owner(axis)), _CHANNELS_LAST) else 1
+        raise SymmetryError(f"The layer {axis.layer!r} took no part in the forward pass, so it has no activations.")
+    position = -1 if isinstance(model.get_submodule(axis.layer), _CHANNELS_LAST) else 1
     parts = []
     for output in outputs:
         units = output.movedim(position, 0).narrow(0, axis.offset, size * axis.repeat)

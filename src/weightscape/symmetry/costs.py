@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from weightscape.errors import SymmetryError
-from weightscape.symmetry._couplings import Coupling
+from weightscape.symmetry._couplings import Coupling, total
 from weightscape.symmetry._pieces import Piece, cut
 from weightscape.symmetry.groups import Symmetry
 from weightscape.symmetry.permutation import Permutation
-from weightscape.weights.algebra import Weights, check_alike
+from weightscape.weights.algebra import Weights, check_alike, precise_dtype
 
 
 class PairCosts:
@@ -80,7 +80,7 @@ class PairCosts:
         self.target_energy, self.source_energy = map(math.fsum, zip(*energies.values(), strict=True))
         for piece in self._constants:
             pair = piece.extract(target[piece.tensor]), piece.extract(source[piece.tensor])
-            self._constant += float(torch.sum(pair[0] * pair[1], dtype=torch.float64))
+            self._constant += total(pair[0] * pair[1])
         for piece in self._linear_pieces:
             cost = self._linear[piece.groups[0]]
             cost.addmm_(piece.extract(target[piece.tensor]), piece.extract(source[piece.tensor]).mT)
@@ -148,10 +148,10 @@ class PairCosts:
                 parts += [coupling.cost(axis, indices) for axis, group in enumerate(coupling.groups) if group == name]
         if not parts:
             return torch.zeros(size, size)
-        total = parts[0].clone()
+        cost = parts[0].clone()
         for part in parts[1:]:
-            total += part
-        return total
+            cost += part
+        return cost
 
     def _settle(self) -> None:
         """Remember the costs at the end of a match, which the next one will probably need."""
@@ -206,8 +206,9 @@ def _energies(target: Weights, source: Weights) -> dict[str, tuple[float, float]
     """
     if not target:
         raise SymmetryError("Expected at least one floating-point tensor to match, received none.")
-    norms = [torch.linalg.vector_norm(side[name], dtype=torch.float64) for name in target for side in (target, source)]
-    squares = (torch.stack(norms) ** 2).reshape(-1, 2).tolist()
+    sides = [side[name] for name in target for side in (target, source)]
+    norms = [torch.linalg.vector_norm(side, dtype=precise_dtype(side.device)) for side in sides]
+    squares = (torch.stack(norms).to("cpu", torch.float64) ** 2).reshape(-1, 2).tolist()
     for name, pair in zip(target, squares, strict=True):
         for side, square in zip(("target", "source"), pair, strict=True):
             if not math.isfinite(square):
@@ -233,4 +234,4 @@ def _check_range(energies: dict[str, tuple[float, float]], like: Weights) -> Non
 
 
 def _trace(cost: Tensor, index: Tensor) -> float:
-    return float(cost.gather(1, index.to(cost.device)[:, None]).sum(dtype=torch.float64))
+    return total(cost.gather(1, index.to(cost.device)[:, None]))

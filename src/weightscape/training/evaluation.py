@@ -13,6 +13,7 @@ from torch.nn import functional
 from weightscape.errors import DataError
 from weightscape.training.layout import memory_format, place, private_copy
 from weightscape.training.result import Evaluation
+from weightscape.weights.algebra import precise_dtype
 from weightscape.weights.modes import evaluation_mode
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def evaluate(
         model = private_copy(model, device)
     layout = memory_format(model)
     classes = int(split.labels.max()) + 1
-    loss = torch.zeros((), dtype=torch.float64, device=device)
+    loss = torch.zeros((), dtype=precise_dtype(device), device=device)
     hits = torch.zeros((), dtype=torch.int64, device=device)
     with evaluation_mode(model):
         for images, labels in split.batches(batch_size):

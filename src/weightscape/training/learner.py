@@ -12,7 +12,7 @@ from weightscape.training.layout import memory_format, place, plain_weights, pri
 from weightscape.training.noise import noise_state, restore_noise, seed_noise
 from weightscape.training.optimizers import build_optimizer, optimizer_tensors, restore_optimizer, set_learning_rate
 from weightscape.training.recipe import Recipe
-from weightscape.weights.algebra import Weights
+from weightscape.weights.algebra import Weights, precise_dtype
 
 
 class Learner:
@@ -31,7 +31,7 @@ class Learner:
         self.model = private_copy(model, self.device)
         self._layout = memory_format(model)
         self._optimizer = build_optimizer(recipe.optimizer, self.model.parameters())
-        self._loss = torch.zeros((), dtype=torch.float64, device=self.device)
+        self._loss = torch.zeros((), dtype=precise_dtype(self.device), device=self.device)
         self._hits = torch.zeros((), dtype=torch.int64, device=self.device)
         self._seen = 0
 
@@ -56,7 +56,7 @@ class Learner:
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         with torch.no_grad():
-            self._loss += loss.double() * len(labels)
+            self._loss += loss.to(self._loss.dtype) * len(labels)
             self._hits += (logits.argmax(1) == labels).sum()
         self._seen += len(labels)
 

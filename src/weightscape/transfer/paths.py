@@ -8,18 +8,18 @@ statistics of batch norms are never interpolated, permuted or transferred.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import copy
+from collections.abc import Collection
 from functools import lru_cache
 
 import torch
-from torch import Tensor
 
 from weightscape.errors import TrainingError
 from weightscape.step import Step
 from weightscape.symmetry.permutation import Permutation
 from weightscape.transfer.schedule import Point
 from weightscape.transfer.settings import Path
-from weightscape.weights.algebra import Weights, select
+from weightscape.weights.algebra import Weights, precise_dtype, select
 from weightscape.weights.trajectory import Trajectory
 
 
@@ -55,7 +55,7 @@ class Source:
         steps = trajectory.steps
         self.anchors: tuple[Step, ...] = steps if path == "actual" else (steps[0], steps[-1])
         self.first = trajectory.first
-        self._start = self._precise(self.first)
+        self._start = self.precise(self.first)
         self.weights = lru_cache(maxsize=2)(self._read)
         self.displacement = lru_cache(maxsize=2)(self._displacement)
 
@@ -70,11 +70,14 @@ class Source:
 
     def _displacement(self, anchor: int) -> Weights:
         """Return the parameters at an anchor minus those at the first one, float64."""
-        end = self._precise(self.weights(anchor))
+        end = self.precise(self.weights(anchor))
         return {name: tensor - self._start[name] for name, tensor in end.items()}
 
-    def _precise(self, weights: Weights) -> Weights:
-        return _precise(select(weights, self._parameters), self._device)
+    def precise(self, weights: Weights) -> Weights:
+        """Return the parameters in float64 on the device: the difference of two float32 numbers is (almost) exact."""
+        chosen = select(weights, self._parameters)
+        dtype = precise_dtype(self._device)
+        return {name: tensor.detach().to(self._device, dtype) for name, tensor in chosen.items()}
 
 
 class MovedPath:
@@ -97,12 +100,14 @@ class MovedPath:
         self._points = points
         self._permutation = permutation
         self._base = base
-        self._start = source._precise(base)
+        self._start = source.precise(base)
         self._moved: dict[int, Weights] = {}
 
     def permuted(self, permutation: Permutation) -> MovedPath:
         """Return the same path under another permutation."""
-        return MovedPath(self._source, self._points, self._base, permutation)
+        path = copy.copy(self)  # the base is shared
+        path._permutation, path._moved = permutation, {}
+        return path
 
     def at(self, step: int) -> Weights:
         """Return the parameters at a step, on the source's device."""
@@ -129,11 +134,6 @@ class MovedPath:
 
     def _rounded(self, weights: Weights) -> Weights:
         return {name: tensor.to(self._base[name].dtype) for name, tensor in weights.items()}
-
-
-def _precise(weights: Mapping[str, Tensor], device: str | torch.device) -> Weights:
-    """Return weights in float64 on a device: the difference of two float32 numbers is then (almost) exact."""
-    return {name: tensor.detach().to(device, torch.float64) for name, tensor in weights.items()}
 
 
 def _check_moves(trajectory: Trajectory, whose: str) -> None:

@@ -19,6 +19,15 @@ from weightscape.errors import ModelError, did_you_mean
 Weights: TypeAlias = dict[str, Tensor]
 
 
+def precise_dtype(device: str | torch.device) -> torch.dtype:
+    """Return the type for sums and differences that must not lose digits: float64, float32 on Apple's MPS without it.
+
+    >>> precise_dtype("cpu"), precise_dtype("mps")
+    (torch.float64, torch.float32)
+    """
+    return torch.float32 if torch.device(device).type == "mps" else torch.float64
+
+
 def weights_of(module: nn.Module) -> Weights:
     """Return a detached copy of all parameters and buffers of a module."""
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
@@ -108,14 +117,19 @@ def _between(start: Tensor, end: Tensor, fraction: float) -> Tensor:
 
 
 def dot(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> float:
-    """Return the inner product over all tensors, accumulated in float64.
+    """Return the inner product over all tensors, accumulated in float64 where the device has it.
 
     Raises:
         ModelError: If the weights are of different architectures.
     """
     check_alike(left, right)
-    products = [torch.sum(tensor.double() * right[name].double()) for name, tensor in left.items()]
+    products = [_product(tensor, right[name]) for name, tensor in left.items()]
     return float(torch.stack(products).sum()) if products else 0.0
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    dtype = precise_dtype(left.device)
+    return torch.sum(left.to(dtype) * right.to(dtype))
 
 
 def norm(weights: Mapping[str, Tensor]) -> float:
