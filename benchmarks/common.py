@@ -1,28 +1,37 @@
-"""What all benchmarks share: the speed limit of the machine, and results as JSON with the environment."""
+"""What all benchmarks share: a stopwatch, the speed limit of the machine, and results as JSON with the environment."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from weightscape.studies.environment import environment
 
+Value = TypeVar("Value")
 RESULTS = Path(__file__).parent / "results"
+
+
+def timed(work: Callable[[], Value]) -> tuple[Value, float]:
+    """Return what one call returns, and its wall-clock seconds."""
+    began = time.perf_counter()
+    value = work()
+    return value, time.perf_counter() - began
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return the wall-clock seconds of one call."""
+    return timed(work)[1]
 
 
 def gemm_rate(size: int = 2048, repeats: int = 5) -> float:
     """Return the best rate of a float32 matrix product, in GFLOP/s."""
     left, right = torch.rand(size, size), torch.rand(size, size)
-    best = float("inf")
-    for _ in range(repeats):
-        started = time.perf_counter()
-        left @ right
-        best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best / 1e9
+    return 2e-9 * size**3 / min(seconds(lambda: left @ right) for _ in range(repeats))
 
 
 def write_results(name: str, content: dict[str, Any]) -> Path:

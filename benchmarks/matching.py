@@ -1,17 +1,17 @@
 """Time of matching beside time of gradients, for fast gradient matching on conv8, and of large assignment problems.
 
-Run: ``python benchmarks/matching.py --output benchmarks/matching.json`` (several minutes), or for a quick look
-``python benchmarks/matching.py --steps 4 --batch-size 16 --sizes 512``.
+Run: ``python benchmarks/matching.py`` (several minutes), or for a quick look ``python benchmarks/matching.py --steps 4
+--batch-size 16 --sizes 512 --name quick``. Writes ``results/matching.json``.
 
-Arithmetic, per pair of gradients on conv8 (4.9 M parameters; 227 M multiply-adds forward per 32x32 image):
+Arithmetic, per pair of gradients on conv8 (4.9 M parameters; 210 M multiply-adds forward per 32x32 image):
 
-- one gradient of one network on 2 batches of 128: 3 * 2 * 227e6 * 256 = 0.35 TFLOP; a pair 0.70 TFLOP.
+- one gradient of one network on 2 batches of 128: 3 * 2 * 210e6 * 256 = 0.32 TFLOP; a pair 0.64 TFLOP.
 - the inner products of every (tensor, axis): sum of 2 * entries * units = 7.8 GFLOP per pair, 62 % of it in the last
   3x3 convolution. Computed when a pair is added, at the identity and at the permutation of the last match: 16 GFLOP,
-  2 % of the gradients of the pair.
+  2.4 % of the gradients of the pair.
 - a match from the identity: counted 8 to 16 GFLOP per stored pair (one to two evaluations of everything) in a run of 12
   steps with one batch of 64 on the synthetic task below, in which 50 to 80 % of the units changed from one match to the
-  next. Extrapolated to T = 30: 3.6 to 7.4 TFLOP over T (T + 1) / 2 = 465 stored pairs, 17 to 35 % of the 21 TFLOP of
+  next. Extrapolated to T = 30: 3.6 to 7.4 TFLOP over T (T + 1) / 2 = 465 stored pairs, 19 to 38 % of the 19 TFLOP of
   gradients. One product per pair, (tensor, axis) and sweep would be 3.6 TFLOP *per sweep*, with 5 to 12 sweeps a match.
 
 Assignment: SciPy alone against the same solver behind an auction (``symmetry/assignment.py``); the optimum is equal.
@@ -22,16 +22,12 @@ and ten times slower when other processes share the cores).
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import time
-from pathlib import Path
+from functools import partial
 
-import scipy
 import torch
+from common import gemm_rate, seconds, timed, write_results
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from weightscape.models.building import build_model
@@ -40,6 +36,7 @@ from weightscape.symmetry.assignment import solve_assignment
 from weightscape.symmetry.costs import PairCosts
 from weightscape.symmetry.discovery import discover
 from weightscape.symmetry.matching import match_pairs
+from weightscape.training.gradients import GradientOracle, mean_gradient
 from weightscape.weights.algebra import Weights, add, lerp, parameters_of, subtract
 
 SHAPE, CLASSES = (3, 32, 32), 10
@@ -54,23 +51,11 @@ def batch(size: int, number: int) -> tuple[Tensor, Tensor]:
     return images + 0.5 * torch.randn(images.shape, generator=generator), labels
 
 
-def gradient(model: nn.Module, weights: Weights, data: list[tuple[Tensor, Tensor]]) -> Weights:
-    """Return the mean gradient of the cross-entropy over some batches."""
-    leaves = {name: tensor.clone().requires_grad_() for name, tensor in weights.items()}
-    total: Weights = {}
-    for images, labels in data:
-        loss = functional.cross_entropy(torch.func.functional_call(model, leaves, (images,)), labels)
-        found = torch.autograd.grad(loss / len(data), list(leaves.values()))
-        parts = dict(zip(leaves, found, strict=True))
-        total = add(total, parts) if total else parts
-    return total
-
-
-def trained(model: nn.Module, start: Weights, steps: int, size: int) -> Weights:
+def trained(oracle: GradientOracle, start: Weights, steps: int, size: int) -> Weights:
     """Return the weights after a few steps of SGD with momentum."""
     weights, velocity = start, {name: torch.zeros_like(tensor) for name, tensor in start.items()}
     for step in range(steps):
-        slope = gradient(model, weights, [batch(size, 10_000 + step)])
+        slope = oracle.gradient(weights, [batch(size, 10_000 + step)])
         velocity = {name: 0.9 * velocity[name] + slope[name] for name in weights}
         weights = {name: weights[name] - 0.02 * velocity[name] for name in weights}
     return weights
@@ -81,34 +66,21 @@ def fast_gradient_matching(steps: int, size: int, batches: int, training: int) -
     model, other = (build_model("conv8", shape=SHAPE, classes=CLASSES, seed=seed) for seed in (0, 1))
     symmetry = discover(model, torch.zeros(2, *SHAPE))
     source, target = parameters_of(model), parameters_of(other)
-    end = trained(model, source, training, size)
+    oracle = GradientOracle(model)
+    end = trained(oracle, source, training, size)
     costs, permutation = PairCosts(symmetry), symmetry.identity()
     rows: list[dict[str, float]] = []
     for step in range(steps):
         point = lerp(source, end, step / steps)
         moved = add(target, permutation.apply(subtract(point, source)))
         data = [batch(size, step * batches + number) for number in range(batches)]
-        began = time.perf_counter()
-        pair = gradient(model, moved, data), gradient(model, point, data)
-        gradients = time.perf_counter() - began
-        began = time.perf_counter()
-        costs.add(*pair)
-        adding = time.perf_counter() - began
+        pair, gradients = timed(lambda: [oracle.gradient(weights, data) for weights in (moved, point)])  # noqa: B023
+        adding = seconds(partial(costs.add, *pair))
         result = match_pairs(costs, seed=step)
         permutation = result.permutation
-        rows.append(
-            {
-                "step": step + 1,
-                "gradient_seconds": gradients,
-                "add_seconds": adding,
-                "cost_seconds": result.cost_seconds,
-                "solver_seconds": result.solver_seconds,
-                "sweeps": result.sweeps,
-                "solves": result.solves,
-                "cosine": result.cosine,
-            }
-        )
-        print(json.dumps(rows[-1]), flush=True)
+        row = {name: getattr(result, name) for name in ("cost_seconds", "solver_seconds", "sweeps", "solves", "cosine")}
+        rows.append({"step": step + 1, "gradient_seconds": gradients, "add_seconds": adding, **row})
+        print(rows[-1], flush=True)
     total = {name: sum(row[name] for row in rows) for name in rows[0] if name.endswith("_seconds")}
     overhead = (total["add_seconds"] + total["cost_seconds"]) / total["gradient_seconds"]
     arithmetic = total["gradient_seconds"] + total["solver_seconds"]
@@ -135,7 +107,7 @@ def gradient_costs(units: int, pairs: int) -> Tensor:
             model = build_model(
                 {"name": "mlp", "hidden": [units]}, shape=(1, 28, 28), classes=CLASSES, seed=2 * pair + side
             )
-            sides.append(gradient(model, parameters_of(model), [(inputs.reshape(-1, 1, 28, 28), labels)]))
+            sides.append(mean_gradient(model, parameters_of(model), [(inputs.reshape(-1, 1, 28, 28), labels)]))
         (first, last), (other_first, other_last) = (list(side.values()) for side in sides)
         total += first @ other_first.T + last.T @ other_last
     return total
@@ -146,23 +118,19 @@ def assignments(sizes: list[int]) -> list[dict[str, float]]:
     rows = []
     for size in sizes:
         gain = gradient_costs(size, pairs=4)
-        began = time.perf_counter()
-        lines, columns = linear_sum_assignment(gain.double().numpy(), maximize=True)
-        plain = time.perf_counter() - began
-        began = time.perf_counter()
-        index = solve_assignment(gain)
-        seconds = time.perf_counter() - began
-        best = float(gain.double().numpy()[lines, columns].sum())
-        found = float(gain.double()[torch.arange(size), index].sum())
+        exact = gain.double().numpy()
+        pairs, plain = timed(partial(linear_sum_assignment, exact, maximize=True))
+        index, ours = timed(partial(solve_assignment, gain))
+        best, found = float(exact[pairs].sum()), float(exact[range(size), index.numpy()].sum())
         rows.append(
             {
                 "units": size,
                 "scipy_seconds": plain,
-                "solve_seconds": seconds,
+                "solve_seconds": ours,
                 "relative_difference": (found - best) / abs(best),
             }
         )
-        print(json.dumps(rows[-1]), flush=True)
+        print(rows[-1], flush=True)
     return rows
 
 
@@ -174,24 +142,13 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=2)
     parser.add_argument("--training", type=int, default=60, help="steps of SGD that make the trajectory")
     parser.add_argument("--sizes", type=int, nargs="*", default=[512, 1024, 2048, 4096])
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--name", default="matching", help="of the file of results")
     options = parser.parse_args()
-    record = {
-        "environment": {
-            "torch": torch.__version__,
-            "scipy": scipy.__version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "threads": torch.get_num_threads(),
-            "cores": os.cpu_count(),
-        },
-        "assignment": assignments(options.sizes),
-    }
+    content: dict[str, object] = {"GFLOP/s before": gemm_rate(), "assignment": assignments(options.sizes)}
     if options.steps:
-        record["conv8"] = fast_gradient_matching(options.steps, options.batch_size, options.batches, options.training)
-    if options.output:
-        options.output.write_text(json.dumps(record, indent=1) + "\n")
-    print(json.dumps({name: value for name, value in record.items() if name != "conv8"}))
+        content["conv8"] = fast_gradient_matching(options.steps, options.batch_size, options.batches, options.training)
+    content["GFLOP/s after"] = gemm_rate()
+    write_results(options.name, content)
 
 
 if __name__ == "__main__":

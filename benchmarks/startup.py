@@ -11,10 +11,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
-from common import write_results
+from common import seconds, write_results
 
 STUDY = """
 study: startup
@@ -28,11 +28,9 @@ figures:
 """
 
 
-def seconds(command: list[str]) -> float:
-    """Return the wall-clock time of a command that must succeed."""
-    started = time.perf_counter()
+def run(command: list[str]) -> None:
+    """Run a command that must succeed."""
     subprocess.run(command, check=True, capture_output=True)
-    return time.perf_counter() - started
 
 
 def main() -> None:
@@ -44,13 +42,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         study = Path(folder) / "startup.yaml"
         study.write_text(STUDY)
-        run = [program, "run", str(study), "--workspace", f"{folder}/runs"]
-        seconds(run)
-        commands = {"interpreter": [sys.executable, "-c", "pass"], "help": [program, "--help"], "second run": run}
+        again = [program, "run", str(study), "--workspace", f"{folder}/runs"]
+        run(again)
+        commands = {"interpreter": [sys.executable, "-c", "pass"], "help": [program, "--help"], "second run": again}
         times: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(rounds):
             for name, command in commands.items():
-                times[name].append(seconds(command))
+                times[name].append(seconds(partial(run, command)))
     medians = {name: round(statistics.median(values), 3) for name, values in times.items()}
     write_results("startup", {"rounds": rounds, "median seconds": medians})
 

@@ -1,7 +1,7 @@
 """Training steps of this package beside the usual PyTorch loop, for an mlp on 28x28 and a conv8 on 32x32 images.
 
-Run: ``python benchmarks/training.py --output benchmarks/training.json`` (several minutes); ``--images 256 --pairs 1
---width 0.25`` for a quick look.
+Run: ``python benchmarks/training.py`` (several minutes); ``--images 256 --pairs 1 --width 0.25 --name quick`` for a
+quick look. Writes ``results/training.json``.
 
 The usual loop reads images one by one from a ``Dataset``, transforms each (crop and flip for conv8, normalisation),
 collates them in a ``DataLoader`` with ``--workers`` processes, and reads loss and hits after every step. Its workers
@@ -16,15 +16,11 @@ What pays: no per-image Python, fused update kernels, channels-last convolutions
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from common import gemm_rate, seconds, write_results
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
@@ -113,19 +109,6 @@ def our_epoch(model: nn.Module, split: Split, *, augment: Augmentation) -> Calla
     return train
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Return the wall-clock seconds of one call."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def gemm_rate(size: int = 1024, repeats: int = 5) -> float:
-    """Return the best rate of a square float32 matrix product, in GFLOP/s."""
-    left = torch.randn(size, size)
-    return 2e-9 * size**3 / min(seconds(lambda: left @ left) for _ in range(repeats))
-
-
 def compare(
     name: str, architecture: object, shape: tuple[int, int, int], *, images: int, pairs: int, workers: int
 ) -> dict[str, object]:
@@ -154,27 +137,16 @@ def compare(
     }
 
 
-def environment() -> dict[str, object]:
-    """Return what the numbers depend on."""
-    return {
-        "machine": platform.machine(),
-        "processors": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
 def main() -> None:
-    """Measure and write JSON."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path)
     parser.add_argument(
         "--images", type=int, default=0, help="images per epoch; 12800 (mlp) and 1280 (conv8) by default"
     )
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--width", type=float, default=1.0, help="of conv8")
+    parser.add_argument("--name", default="training", help="of the file of results")
     options = parser.parse_args()
     cases = [
         ("mlp", {"name": "mlp", "hidden": [4096]}, (1, 28, 28), options.images or 12800),
@@ -186,12 +158,8 @@ def main() -> None:
         for name, architecture, shape, images in cases
         for workers in options.workers
     ]
-    rates = {"before": round(before, 1), "after": round(gemm_rate(), 1)}
-    report = {"environment": environment(), "gemm_gflops": rates, "batch_size": RECIPE.batch_size, "results": results}
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.output:
-        options.output.write_text(text + "\n")
+    rates = {"GFLOP/s before": before, "GFLOP/s after": gemm_rate()}
+    write_results(options.name, {**rates, "batch_size": RECIPE.batch_size, "results": results})
 
 
 if __name__ == "__main__":
