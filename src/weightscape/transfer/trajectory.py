@@ -66,8 +66,8 @@ def transfer_trajectory(
         dataset: Gradients are matched on its training split; the best step is chosen on the validation split and
             reported on the test split.
         method: How the permutation is found.
-        steps: Number of steps T. By default 30 on a linear trajectory, one per stretch between snapshots on an actual
-            one.
+        steps: Number of steps T. By default 30 on a linear trajectory, and one per stretch between snapshots on an
+            actual one.
         schedule: How far each step goes; see :func:`~weightscape.transfer.schedule.fractions`.
         trajectory: ``linear`` runs straight from the first snapshot to the last, ``actual`` through all of them.
         batches: Batches per gradient.
