@@ -139,3 +139,31 @@ def test_missing_files_and_folders_are_named(tmp_path):
         load_weights(tmp_path)
     with pytest.raises(StoreError, match=r"w\.safetensors cannot be written"):
         save_weights(tmp_path / "no" / "w.safetensors", {"w": torch.zeros(1)})
+
+
+def test_a_state_dict_that_torch_saved_is_read(tmp_path):
+    weights = {"b": torch.randn(2, 3), "a": torch.arange(3)}
+    torch.save(weights, tmp_path / "weights.pt")
+    assert_same(load_weights(tmp_path / "weights.pt"), weights)
+
+
+class Executed:
+    def __reduce__(self):
+        return pytest.fail, ("a file of weights was executed",)
+
+
+@pytest.mark.parametrize(
+    "content", [{"w": Executed()}, {"model": {"w": torch.zeros(1)}}, [torch.zeros(1)], nn.Linear(2, 2)]
+)
+def test_a_pickle_of_anything_but_tensors_is_refused_and_never_executed(tmp_path, content):
+    torch.save(content, tmp_path / "weights.pt")
+    with pytest.raises(StoreError, match=r"weights\.pt .*save"):
+        load_weights(tmp_path / "weights.pt")
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, 400])
+def test_a_truncated_pickle_is_named(tmp_path, length):
+    torch.save({"w": torch.zeros(100)}, tmp_path / "weights.pt")
+    (tmp_path / "weights.pt").write_bytes((tmp_path / "weights.pt").read_bytes()[:length])
+    with pytest.raises(StoreError, match=r"weights\.pt cannot be read"):
+        load_weights(tmp_path / "weights.pt")

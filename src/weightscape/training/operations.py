@@ -36,6 +36,7 @@ def train(
     """
     from weightscape.data.loading import load_data
     from weightscape.models.building import build_model
+    from weightscape.models.filling import fill_model
     from weightscape.training.run import train_model
 
     dataset = load_data(data, root=context.data_root, device=context.device)
@@ -43,7 +44,7 @@ def train(
         model, shape=dataset.shape, classes=len(dataset.classes), seed=seed if init_seed is None else init_seed
     )
     if start is not None:
-        network.load_state_dict(start)
+        fill_model(network, start)
     return train_model(
         network,
         dataset,
@@ -64,9 +65,10 @@ def evaluate(
     """Measure loss and accuracy of given weights on one split."""
     from weightscape.data.loading import load_data
     from weightscape.models.building import build_model
+    from weightscape.models.filling import fill_model
     from weightscape.training.evaluation import evaluate as evaluate_model
 
     dataset = load_data(data, root=context.data_root, device=context.device)
     network = build_model(model, shape=dataset.shape, classes=len(dataset.classes))
-    network.load_state_dict(weights)
+    fill_model(network, weights)
     return evaluate_model(network, getattr(dataset, split), device=context.device)
