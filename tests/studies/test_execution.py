@@ -296,3 +296,22 @@ def test_a_workspace_that_cannot_be_written_fails_the_tasks_and_says_why(tmp_pat
     assert (run.count("failed"), run.count("blocked")) == (2, 1)
     with pytest.raises(StoreError, match="cannot be written"):
         write_study(plan, run.outcomes, store)
+
+
+@pytest.mark.parametrize(("outcome", "message"), [(3, "it returned int"), (SystemExit(5), "SystemExit: 5")])
+def test_an_operation_that_returns_no_result_or_exits_fails_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch, outcome: object, message: str
+) -> None:
+    def misbehave(**options: object) -> object:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    plan = planned("  made: {run: toy-make, with: {size: 3}, grid: {seed: [0, 1]}}")
+    first, _ = plan.tasks.values()
+    monkeypatch.setattr(Operation, "outputs", toy.make.outputs, raising=False)
+    monkeypatch.setattr(Operation, "takes_context", False)
+    object.__setattr__(first, "operation", Operation("toy-make", 1, misbehave))
+    run = run_plan(plan, store)
+    assert (run.count("failed"), run.count("done")) == (1, 1)
+    assert message in run.outcomes[first.key].message

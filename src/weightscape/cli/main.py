@@ -58,6 +58,7 @@ def main() -> None:
         SystemExit: With 0; 2 for wrong input; 3 when tasks failed; 130 when interrupted.
     """
     terminate_like_interrupt()
+    _replace_closed_streams()
     arguments = sys.argv[1:]
     if "--debug" in arguments:
         arguments = ["--debug", *(argument for argument in arguments if argument != "--debug")]
@@ -69,6 +70,14 @@ def main() -> None:
     except BrokenPipeError:
         _flush()
         raise SystemExit(0) from None
+
+
+def _replace_closed_streams() -> None:
+    """Write to nowhere what would go to a stream that was closed before the start (``>&-``)."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (open until the end)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _flush() -> None:

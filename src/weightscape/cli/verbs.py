@@ -78,6 +78,8 @@ def guarded(call: Callable[[], Any], *, debug: bool = False) -> Any:
         return call()
     except (KeyboardInterrupt, Interrupted):
         leave(INTERRUPTED)
+    except BrokenPipeError:  # whoever read the output has read enough
+        leave(0)
     except WeightscapeError as error:
         if debug:
             raise

@@ -136,6 +136,8 @@ def _drawn(name: str, plan: Plan, store: Store, *, again: bool) -> StudyFigure:
 
     try:
         tables = {parameter: _read(table) for parameter, table in sources.items()}
+        if tables["table"].empty:
+            return replace(made, problem="nothing to draw: no row of its stage is finished.")
         save(draw(figure.draw, tables, figure.settings), folder, name)
     except Exception as error:  # a figure may be the user's own code; the others are drawn all the same
         text = str(error) if isinstance(error, WeightscapeError) else f"{type(error).__name__}: {error}"

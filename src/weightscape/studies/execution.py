@@ -20,8 +20,9 @@ from typing import Any, Literal, TypeAlias
 
 from filelock import FileLock
 
-from weightscape.errors import Interrupted, StoreError
+from weightscape.errors import Interrupted, StoreError, WeightscapeError
 from weightscape.operation import Context
+from weightscape.results import Result
 from weightscape.studies.binding import Bound
 from weightscape.studies.plan import Plan, Task
 from weightscape.studies.store import Record, Store
@@ -169,7 +170,7 @@ def _run_task(task: Task, store: Store, context: Context) -> Outcome:
             _call(task, store, context)
     except Interrupted as error:
         return Outcome("waiting", str(error))
-    except Exception as error:  # the boundary between tasks: whatever one does must not stop the others
+    except (Exception, SystemExit) as error:  # the boundary between tasks: whatever one does must not stop the others
         _write_log(store.log_file(task.key))
         return Outcome("failed", f"{type(error).__name__}: {error}", time.perf_counter() - started)
     return Outcome("done", seconds=time.perf_counter() - started)
@@ -190,7 +191,21 @@ def _call(task: Task, store: Store, context: Context) -> Record:
     assert context.partial is not None
     context.partial.mkdir(parents=True, exist_ok=True)
     result = task.operation(**inputs, **settings, **({"context": context} if task.operation.takes_context else {}))
+    _check(task, result)
     return store.publish(task, result, seconds=time.perf_counter() - started, device=context.device)
+
+
+def _check(task: Task, result: object) -> None:
+    """Say of an operation that does not keep its word what it should have returned.
+
+    Raises:
+        WeightscapeError: If the result is none.
+    """
+    if not isinstance(result, Result):
+        expected = "a result (a frozen dataclass derived from weightscape.results.Result)"
+        raise WeightscapeError(
+            f"{task.operation.name!r} should return {expected}, it returned {type(result).__name__}."
+        )
 
 
 def _load(value: Bound | tuple[Bound, ...], store: Store) -> Any:
