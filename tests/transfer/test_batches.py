@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,3 +57,13 @@ def test_images_come_from_the_training_split_alone(digits: Dataset) -> None:
     everything = {row.numpy().tobytes() for row in digits.train.normalised()}
     images = torch.cat([batch[0] for batch in stream(digits).matching(0, 3)])
     assert {row.numpy().tobytes() for row in images} <= everything
+
+
+def test_no_image_serves_both_to_match_and_to_judge(digits: Dataset) -> None:
+    # Images that tell themselves apart: the label of each is its row.
+    train = replace(digits.train, labels=torch.arange(len(digits.train)))
+    batches = BatchStream(replace(digits, train=train), seed=3, batch_size=100)
+    matched = {row for step in range(40) for _, rows in batches.matching(step, 1) for row in rows.tolist()}
+    judged = {row for step in range(40) for _, rows in batches.heldout(step, 1) for row in rows.tolist()}
+    assert matched.isdisjoint(judged)
+    assert len(matched | judged) == len(train)

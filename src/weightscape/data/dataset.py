@@ -101,7 +101,13 @@ class Split:
         return self._drawn(order, batch_size, augment, stream(seed, "augment", epoch))
 
     def sample(
-        self, batch_size: int, *, seed: int, index: tuple[int | str, ...], augment: Augmentation = "none"
+        self,
+        batch_size: int,
+        *,
+        seed: int,
+        index: tuple[int | str, ...],
+        augment: Augmentation = "none",
+        among: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return one random batch without repetition, named by a seed and an index.
 
@@ -110,12 +116,15 @@ class Split:
             seed: Seed of choice and augmentation.
             index: Name of the batch: equal names give equal batches.
             augment: Augmentation of the images.
+            among: Positions ``(m,)`` of the images to draw from; all by default.
 
         Raises:
             DataError: If the batch size is not positive.
         """
         _check_batch_size(batch_size)
-        order = torch.randperm(len(self), generator=stream(seed, "order", *index))[:batch_size]
+        count = len(self) if among is None else len(among)
+        order = torch.randperm(count, generator=stream(seed, "order", *index))[:batch_size]
+        order = order if among is None else among[order]
         return next(self._drawn(order, batch_size, augment, stream(seed, "augment", *index)))
 
     def _drawn(

@@ -7,24 +7,17 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from weightscape.training.recipe import Recipe
+from weightscape.weights.digest import digest
 
 if TYPE_CHECKING:
     from weightscape.data.dataset import Dataset, Split
 
 
-def _digest(parts: Iterable[tuple[str, Tensor]]) -> str:
-    hasher = hashlib.blake2b(digest_size=16)
-    for name, tensor in parts:
-        hasher.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        hasher.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return hasher.hexdigest()
-
-
 def _split_digest(split: Split) -> str:
-    return _digest([(name, getattr(split, name)) for name in ("images", "labels", "mean", "std")])
+    return digest({name: getattr(split, name) for name in ("images", "labels", "mean", "std")})
 
 
 def run_identity(
@@ -39,7 +32,7 @@ def run_identity(
         "order_seed": order_seed,
         "keep": list(keep),
         "model": hashlib.blake2b(str(model).encode(), digest_size=16).hexdigest(),
-        "start": _digest(model.state_dict().items()),
+        "start": digest(model.state_dict()),
         "data": {name: _split_digest(getattr(dataset, name)) for name in ("train", "validation", "test")},
         "augment": dataset.settings.augment,
         "device": device.type,

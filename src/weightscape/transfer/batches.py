@@ -9,40 +9,57 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
+import torch
 from torch import Tensor
+
+from weightscape.errors import DataError
+from weightscape.seeds import stream
 
 if TYPE_CHECKING:
     from weightscape.data.dataset import Dataset
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
+HELDOUT_PART = 10
+"""One image in so many of the training split is set aside to judge matches on."""
 
 
 class BatchStream:
     """Batches of the training split, augmented as in training.
 
     Each batch is a pure function of the seed, the purpose and its numbers, and is made when it is asked for: one at a
-    time is in memory.
+    time is in memory. A random tenth of the training split is set aside to judge matches on, so that no image serves
+    both ends.
 
     Args:
         dataset: The data.
         seed: Seed of the pair of source and target.
         batch_size: Images per batch.
+
+    Raises:
+        DataError: If the training split has fewer than two images.
     """
 
     def __init__(self, dataset: Dataset, *, seed: int, batch_size: int) -> None:
+        count = len(dataset.train)
+        if count < 2:
+            raise DataError(
+                f"Expected at least two training images, one to match and one to judge on, received {count}."
+            )
         self._dataset = dataset
         self._seed = seed
         self._batch_size = batch_size
+        order = torch.randperm(count, generator=stream(seed, "subset", "heldout"))
+        aside = max(1, count // HELDOUT_PART)
+        self._parts = {"heldout": order[:aside], "matching": order[aside:]}
 
     def matching(self, step: int, count: int) -> Iterator[Batch]:
         """Yield the batches on which the gradients at a point are matched."""
         return (self._batch("matching", step, number) for number in range(count))
 
     def heldout(self, step: int, count: int) -> Iterator[Batch]:
-        """Yield other batches for the same point, to judge a match on.
+        """Yield batches for the same point of images that are never matched, to judge a match on.
 
-        They are drawn from the whole training split again: single images may occur in both, which flatters the judged
-        match a little where the split is small beside the batches.
+        They have fewer images than asked for where the part set aside is smaller.
         """
         return (self._batch("heldout", step, number) for number in range(count))
 
@@ -56,4 +73,5 @@ class BatchStream:
             seed=self._seed,
             index=("transfer", purpose, *index),
             augment=self._dataset.settings.augment,
+            among=self._parts.get(purpose),
         )

@@ -11,9 +11,9 @@ from torch import nn
 
 from weightscape.symmetry.groups import Symmetry
 from weightscape.transfer.paths import Source
-from weightscape.transfer.records import digest_of
 from weightscape.transfer.settings import Settings
 from weightscape.weights.algebra import Weights
+from weightscape.weights.digest import digest
 
 if TYPE_CHECKING:
     from weightscape.data.dataset import Dataset, Split
@@ -38,9 +38,9 @@ def transfer_identity(
         **asdict(settings),
         "model": hashlib.blake2b(str(model).encode(), digest_size=16).hexdigest(),
         "symmetry": hashlib.blake2b(symmetry.to_json().encode(), digest_size=16).hexdigest(),
-        "source": [digest_of(source.weights(anchor)) for anchor in range(len(source.anchors))],
-        "target": digest_of(target),
-        "target's training": None if displacement is None else digest_of(displacement),
+        "source": [digest(source.weights(anchor)) for anchor in range(len(source.anchors))],
+        "target": digest(target),
+        "target's training": None if displacement is None else digest(displacement),
         "data": {name: _split_digest(getattr(dataset, name)) for name in ("train", "validation", "test")},
         "augment": dataset.settings.augment,
         "device": device.partition(":")[0],
@@ -48,4 +48,4 @@ def transfer_identity(
 
 
 def _split_digest(split: Split) -> str:
-    return digest_of({name: getattr(split, name) for name in ("images", "labels", "mean", "std")})
+    return digest({name: getattr(split, name) for name in ("images", "labels", "mean", "std")})

@@ -47,8 +47,8 @@ def transfer(
     """
     from weightscape.data.loading import load_data
     from weightscape.models.building import build_model
-    from weightscape.transfer.records import digest_of
     from weightscape.transfer.trajectory import transfer_trajectory
+    from weightscape.weights.digest import digest
 
     dataset = load_data(data, root=context.data_root, device=context.device)
     return transfer_trajectory(
@@ -62,7 +62,7 @@ def transfer(
         trajectory=trajectory,
         batches=batches,
         batch_size=batch_size,
-        seed=derive(seed, "match", digest_of(source.first), digest_of(target.first)),
+        seed=derive(seed, "match", digest(source.first), digest(target.first)),
         start_from=start_from,
         batch_norm=batch_norm,
         batch_norm_batches=batch_norm_batches,

@@ -16,11 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
-
 from weightscape.errors import StoreError
 from weightscape.symmetry.permutation import Permutation
-from weightscape.weights.algebra import Weights
 
 _LOG = logging.getLogger(__name__)
 _FORMAT = 1
@@ -103,11 +100,6 @@ class StepRecords:
         if _digest(tensors.read_bytes()) != content["permutation"]:
             raise ValueError(f"{tensors.name} does not have the recorded digest")
         return StepRecord(Permutation.load(tensors), content["row"], content["seconds"])
-
-
-def digest_of(weights: Weights) -> str:
-    """Return a hash of the names, types, shapes and values of tensors, whatever their device and layout."""
-    return _digest(save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}))
 
 
 def _digest(content: bytes) -> str:

@@ -57,8 +57,8 @@ class TransferResult(Result):
     - ``cosine_matching``: cosine between the source's gradient at point s - 1, permuted by π of step s, and the
       target's gradient there (under π of step s - 1), on the batches of the matching (GMT and FGMT). The permutation
       was fitted to it, which flatters it.
-    - ``cosine_heldout``: the same on other random batches of the training split, for all methods: the honest one, up
-      to single images that both draw when the split is small.
+    - ``cosine_heldout``: the same, for all methods, on batches from the tenth of the training split that is never
+      matched: the honest one.
       ``cosine_identity`` and ``cosine_null``: on these batches too, without a permutation and under a random one.
     - ``moved``: share of units that the permutation moves; ``changed``: share of units whose place differs from the
       step before (from the identity, at step 1).
