@@ -63,7 +63,7 @@ def test_no_image_serves_both_to_match_and_to_judge(digits: Dataset) -> None:
     # Images that tell themselves apart: the label of each is its row.
     train = replace(digits.train, labels=torch.arange(len(digits.train)))
     batches = BatchStream(replace(digits, train=train), seed=3, batch_size=100)
-    matched = {row for step in range(40) for _, rows in batches.matching(step, 1) for row in rows.tolist()}
-    judged = {row for step in range(40) for _, rows in batches.heldout(step, 1) for row in rows.tolist()}
+    matched = {row for step in range(200) for _, rows in batches.matching(step, 1) for row in rows.tolist()}
+    judged = {row for step in range(200) for _, rows in batches.heldout(step, 1) for row in rows.tolist()}
     assert matched.isdisjoint(judged)
     assert len(matched | judged) == len(train)
