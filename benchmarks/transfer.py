@@ -55,6 +55,7 @@ class Task:
     steps: int
     batches: int
     batch_size: int
+    start_from: Any = "identity"
 
 
 def load_images() -> Dataset:
@@ -87,7 +88,14 @@ def prepare(arguments: argparse.Namespace) -> Task:
     )
     model = build_model(architecture, seed=1, **build)
     return Task(
-        dataset, model, run.trajectory, weights_of(model), arguments.steps, arguments.batches, arguments.batch_size
+        dataset,
+        model,
+        run.trajectory,
+        weights_of(model),
+        arguments.steps,
+        arguments.batches,
+        arguments.batch_size,
+        arguments.start_from,
     )
 
 
@@ -104,6 +112,7 @@ def overhead(task: Task, method: Any) -> dict[str, float]:
         batch_size=task.batch_size,
         heldout_batches=0,
         control="none",
+        start_from=task.start_from,
     )
     needed = result.gradient_seconds + result.assignment_seconds
     return {
@@ -162,6 +171,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="of 1280 images, to train the source")
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--methods", nargs="+", choices=["fgmt", "gmt"], default=["fgmt", "gmt"])
+    parser.add_argument("--start-from", choices=["identity", "previous"], default="identity")
     parser.add_argument("--part", choices=["all", "overhead", "caching"], default="all")
     parser.add_argument("--name", default="transfer", help="of the file of results")
     arguments = parser.parse_args()
