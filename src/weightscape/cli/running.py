@@ -31,7 +31,9 @@ def compute(opened: Opened, *, device: str, threads: int | None) -> Run:
     from weightscape.cli.progress import Progress, display
     from weightscape.cli.stopping import second_signal_ends
     from weightscape.studies.execution import run_plan
+    from weightscape.training.memory import keep_freed_memory
 
+    keep_freed_memory()
     use_threads(threads)
     chosen = pick_device(device)
     if total > 1:
