@@ -11,7 +11,7 @@ import pytest
 from typer.testing import Result
 
 from weightscape.cli.one_line import operation_command
-from weightscape.cli.signatures import option_flag
+from weightscape.cli.signatures import description, meanings, option_flag
 from weightscape.cli.summaries import declared_operations, operation_summary
 from weightscape.operation import find_operation, operation_names
 
@@ -59,3 +59,19 @@ def test_every_setting_of_an_operation_is_an_option_with_its_default(name: str, 
     for field, info in fields.items():
         if isinstance(info.default, int | str) and not isinstance(info.default, bool):
             assert f"[default: {info.default}]" in shown, field
+
+
+@pytest.mark.parametrize("name", sorted(declared_operations()))
+def test_every_input_and_setting_of_an_operation_is_explained(name: str, cli: Callable[..., Result]) -> None:
+    operation = find_operation(name)
+    said = meanings(operation)
+    assert {*operation.inputs, *operation.settings.model_fields} <= set(said)
+    shown = " ".join(cli(name, "--help").stdout.replace("│", " ").split())
+    assert all(text.replace("\\", "").strip() in shown for text in said.values() if text != said["context"])
+
+
+def test_help_is_broken_by_the_terminal_except_for_lists() -> None:
+    toy = find_operation("tests.cli.toys.explained")
+    shown = description(toy).split("\n\n")
+    assert shown == ["Explain oneself at length.", "- one,\n- two", "A sentence that goes on in the next line."]
+    assert meanings(toy)["loud"].strip() == "Whether everyone hears it, also those in the 'next' room."

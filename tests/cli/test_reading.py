@@ -99,6 +99,12 @@ def test_recipes_are_numbered_and_any_of_three_names_opens_one(cli: Cli) -> None
     assert only["number"] == number
 
 
+def test_a_study_file_named_without_its_ending_is_suggested(cli: Cli, study: str) -> None:
+    done = cli("plan", study.removesuffix(".yaml"))
+    assert done.exit_code == 2
+    assert f"Did you mean the file {study!r}?" in done.stderr
+
+
 def test_layers_and_symmetry_take_names_settings_and_options(cli: Cli) -> None:
     by_settings = cli("layers", "{name: mlp, hidden: [7]}", "--data", "digits", "--json")
     by_option = cli("layers", "mlp", "--set", "hidden=[7]", "--shape", "1,8,8", "--classes", "10", "--json")

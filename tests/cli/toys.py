@@ -80,3 +80,20 @@ def deaf(*, seed: int = 0) -> Joined:
     print("begun", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
     return Joined(1.0)
+
+
+@operation("cli-toy-explained", version=1)
+def explained(*, loud: bool = False) -> Joined:
+    """Explain oneself at length.
+
+    - one,
+    - two
+
+    A sentence that goes on
+    in the next line.
+
+    Args:
+        loud: Whether everyone hears it,
+            also those in the ``next`` room.
+    """
+    return Joined(float(loud))

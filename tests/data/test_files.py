@@ -60,7 +60,7 @@ def test_missing_data_says_what_where_and_how(tmp_path: Path) -> None:
         str(tmp_path / "fashion_mnist"),
         "WEIGHTSCAPE_DATA",
         "--data-dir",
-        "prepare('fashion_mnist')",
+        "weightscape data get fashion_mnist",
         "dataset-fashion-mnist",
     ):
         assert part in message

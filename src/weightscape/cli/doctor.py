@@ -141,7 +141,7 @@ def _data(data_dir: Path | None) -> Iterator[Check]:
     found = {name: summary(name, data_dir).present for name in names()}
     here = [name for name, present in found.items() if present]
     absent = [name for name, present in found.items() if not present]
-    yield Check("data", "ok" if here else "problem", f"{', '.join(here) or 'none'} (in {root} or embedded)")
+    yield Check("data", "ok" if here else "problem", f"here: {', '.join(here) or 'none'}; folder {root}")
     if absent:
         yield Check("data", "note", f"not here: {', '.join(absent)}", "weightscape data get NAME, if you need it.")
     try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from weightscape.cli import options
-from weightscape.cli.signatures import default_text, description, option_flag, type_text
+from weightscape.cli.signatures import default_text, description, meanings, option_flag, type_text
 from weightscape.cli.verbs import leave
 from weightscape.errors import Problem, SpecificationError
 
@@ -67,8 +67,10 @@ def operation_command(name: str) -> Any:
 
 def _parameters(operation: Operation) -> list[inspect.Parameter]:
     made: list[tuple[str, Any, Any]] = []
+    said = meanings(operation)
     for name, taken in operation.inputs.items():
-        text = f"{taken.artefact}: study/stage?where, a key or a path, with @STEP{', optional' * taken.optional}."
+        form = f"{taken.artefact}: study/stage?where, a key or a path, with @STEP{', optional' * taken.optional}."
+        text = said.get(name, "") + form
         argument = typer.Argument(metavar=name.upper(), help=text, show_default=False)
         many = taken.artefact == "Population" and len(operation.inputs) == 1
         hint: Any = Annotated[list[str], argument] if many else Annotated[str, argument]
@@ -77,7 +79,9 @@ def _parameters(operation: Operation) -> list[inspect.Parameter]:
         flag = option_flag(name)
         if flag in _RESERVED:
             continue
-        text = f"{type_text(field.annotation)} {default_text(field, inherits=bool(operation.inputs))}"
+        text = (
+            f"{said.get(name, '')}{type_text(field.annotation)} {default_text(field, inherits=bool(operation.inputs))}"
+        )
         option = typer.Option(flag, metavar="VALUE", help=text, show_default=False)
         made.append((f"setting_{name}", Annotated[str | None, option], None))
     own = {name: _apart(hint) for name, hint in _OWN.items() if operation.inputs or name != "where"}

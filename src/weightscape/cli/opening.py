@@ -128,8 +128,10 @@ def _find_study(text: str, overrides: list[str], store: Store, prefer: str) -> S
 def _unknown(text: str, path: Path, names: list[str], store: Store) -> Problem:
     if path.suffix in _KNOWN_FILES:
         return Problem("STUDY", "a file that exists", repr(text), f"Looked for it from {Path.cwd()}.")
+    beside = [f"{text}{suffix}" for suffix in _KNOWN_FILES if path.with_name(f"{path.name}{suffix}").is_file()]
     expected = f"a YAML file, a bundled study (weightscape recipes) or a study in {store.folder}"
-    return Problem("STUDY", expected, repr(text), did_you_mean(text, names))
+    remedy = f"Did you mean the file {beside[0]!r}?" if beside else did_you_mean(text, names)
+    return Problem("STUDY", expected, repr(text), remedy)
 
 
 def _recorded(name: str, overrides: list[str], store: Store) -> Study:

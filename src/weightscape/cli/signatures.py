@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from weightscape.operation import Operation
 
 _SECTIONS = re.compile(r"^(Args|Returns|Raises|Yields|Examples?|Attributes):$", re.MULTILINE)
+_ARGUMENT = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
 def option_flag(name: str) -> str:
@@ -31,8 +32,24 @@ def description(operation: Operation) -> str:
     """Return what an operation does, with rich's markup escaped."""
     from rich.markup import escape
 
-    text = inspect.getdoc(operation.function) or ""
-    return escape(_SECTIONS.split(text)[0].strip().replace("``", "'"))
+    body = _SECTIONS.split(inspect.getdoc(operation.function) or "")[0].strip().replace("``", "'")
+    return escape("\n\n".join(map(_flowing, re.split(r"\n\s*\n", body))))
+
+
+def _flowing(paragraph: str) -> str:
+    """Return a paragraph as one line, for the terminal to break; lists and indented text stay as they are."""
+    listed = re.search(r"^(\s|[-*] )", paragraph, re.MULTILINE)
+    return paragraph if listed else " ".join(paragraph.split())
+
+
+def meanings(operation: Operation) -> dict[str, str]:
+    """Return what the ``Args:`` of an operation's docstring say, by parameter, with rich's markup escaped."""
+    from rich.markup import escape
+
+    parts = _SECTIONS.split(inspect.getdoc(operation.function) or "")
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    found = _ARGUMENT.finditer(sections.get("Args", ""))
+    return {entry[1]: escape(" ".join(entry[2].replace("``", "'").split())) + " " for entry in found}
 
 
 def default_text(field: FieldInfo, *, inherits: bool) -> str:

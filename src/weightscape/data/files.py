@@ -105,7 +105,7 @@ def _remedy(entry: Entry, base: Path) -> str:
     ways = [
         f"put the files into {base / entry.folders[0]}",
         "name the folder that has them with --data-dir or WEIGHTSCAPE_DATA",
-        f"with a network connection, call weightscape.data.downloads.prepare({entry.name!r})",
+        f"with a network connection, run 'weightscape data get {entry.name}'",
     ]
     if entry.system_folders:
         ways.append(f"on Debian, install {entry.package}")

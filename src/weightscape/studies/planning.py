@@ -108,7 +108,9 @@ class _Planner:
         try:
             return content_of(operation, settings, self._data_root)
         except WeightscapeError as error:
-            self._problems.add(("stages", name, "with"), "data and code that can be found", "a miss", str(error))
+            self._problems.add(
+                ("stages", name, "with"), "data and code that can be read", "what is missing or damaged", str(error)
+            )
             return {}
 
     def _operation(self, name: str, stage: Stage) -> Operation | None:

@@ -33,6 +33,17 @@ def train(
     """Train a network from its seeded initialisation, or from given weights.
 
     ``seed`` sets the initialisation and the order of the data; ``init_seed`` and ``order_seed`` set one of them alone.
+
+    Args:
+        start: Where to start, instead of the seeded initialisation.
+        model: The network.
+        data: The data set.
+        recipe: How to train; --set recipe.epochs=3 changes one part.
+        seed: Initialisation and order of the data.
+        init_seed: The initialisation alone; like ``seed`` by default.
+        order_seed: The order of the data and its augmentation alone; like ``seed`` by default.
+        keep: Which snapshots to keep: first and last, one per epoch, or a list such as [0ep, 5ep].
+        context: Device, folders, progress and the wish to stop.
     """
     from weightscape.data.loading import load_data
     from weightscape.models.building import build_model
@@ -62,7 +73,15 @@ def train(
 def evaluate(
     weights: Weights, *, model: Architecture, data: DataSpec, split: Split = "test", context: Context
 ) -> Evaluation:
-    """Measure loss and accuracy of given weights on one split."""
+    """Measure loss and accuracy of given weights on one split.
+
+    Args:
+        weights: What to measure.
+        model: The network.
+        data: The data set.
+        split: Which part of the data set.
+        context: Device, folders, progress and the wish to stop.
+    """
     from weightscape.data.loading import load_data
     from weightscape.models.building import build_model
     from weightscape.models.filling import fill_model

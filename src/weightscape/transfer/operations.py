@@ -44,6 +44,27 @@ def transfer(
     The target's initialisation is its first snapshot; only the method ``oracle`` looks at the later ones. Without
     ``steps``, a linear trajectory has 30 and an actual one as many as there are stretches between the source's
     snapshots. Every pair of initialisations has batches of its own, the same for all methods; ``seed`` changes them.
+
+    Args:
+        source: The trained run.
+        target: The run whose initialisation is transferred to.
+        model: The network.
+        data: The data set.
+        method: How the permutation is found.
+        steps: Number of steps.
+        schedule: How far each step goes: all equally, or far at first.
+        trajectory: The straight line from the first snapshot to the last, or through all of them.
+        batches: Batches per gradient.
+        batch_size: Images per batch.
+        seed: Names the batches and shuffles the matching.
+        start_from: Where matching begins at each step: the identity, as published, or the previous permutation.
+        batch_norm: What happens to running statistics before each evaluation; ``none`` keeps those of the target.
+        batch_norm_batches: Training batches that recalibrate them.
+        heldout_batches: Batches per gradient of the held-out cosines; 0 leaves these out.
+        control: Whether the permuted points of the source are evaluated as well.
+        compat: Do as the published code did: keep flattened maps fixed, and on an actual trajectory fit the oracle to
+            the first stretch only.
+        context: Device, folders, progress and the wish to stop.
     """
     from weightscape.data.loading import load_data
     from weightscape.models.building import build_model
