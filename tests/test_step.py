@@ -46,7 +46,7 @@ def test_text_forms(text, step):
 
 @pytest.mark.parametrize("text", ["", "ep", "3", "50it12ep", "-1ep", "1.5ep", "3 ep", "٣ep", 3, None])
 def test_other_values_are_refused_with_the_forms_there_are(text):
-    with pytest.raises(WeightscapeError, match="written '12ep', '500it' or '12ep50it'"):
+    with pytest.raises(WeightscapeError, match="a step such as '12ep', '500it' or '12ep50it'"):
         Step.parse(text)
 
 

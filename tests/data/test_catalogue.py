@@ -53,11 +53,11 @@ def test_shape_and_classes_follow_the_settings() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"classes": (3, 10)}, "labels 0 to 9, received 10"),
+        ({"classes": (3, 10)}, "0 to 9, received 10"),
         ({"classes": (3, 3)}, "received 3 repeatedly"),
         ({"classes": (3,)}, "at least two"),
         ({"classes": ()}, "at least two"),
-        ({"size": 20}, "not reduced to 20"),
+        ({"size": 20}, "enlarged, not reduced"),
     ],
 )
 def test_impossible_settings_are_refused_with_or_without_validation(options: dict[str, object], message: str) -> None:

@@ -137,6 +137,24 @@ def test_columns_without_a_value_are_named_instead_of_shown() -> None:
     assert table.empty == ("message", "gone")
 
 
+def test_columns_that_say_the_same_in_all_rows_are_said_once() -> None:
+    rows = {"key": ["a", "a"], "status": ["done", "done"], "seed": [0, 1], "hidden": [[64], [64]]}
+    frame = pandas.DataFrame({**rows, "test_accuracy": [0.5, 0.5], "loss": [0.1, None]})
+    table = html_table(frame)
+    assert [column.name for column in table.columns] == ["key", "seed", "loss"]
+    assert table.same == (("status", "done"), ("hidden", "[64]"), ("test_accuracy", "50.00 %"))
+    text = render(Report("s", tables={"t": frame}))
+    assert "3 columns with the same value in all rows" in text
+    assert "hidden = [64]" in text
+
+
+def test_a_single_row_is_shown_in_full_and_a_cut_table_shares_what_all_of_its_rows_share() -> None:
+    one = html_table(pandas.DataFrame({"key": ["a"], "seed": [0]}))
+    assert [column.name for column in one.columns] == ["key", "seed"]
+    late = html_table(pandas.DataFrame({"x": [0] * LONGEST + [1], "y": [0] * (LONGEST + 1)}))
+    assert [column.name for column in late.columns] == ["x"]
+
+
 def test_a_measure_beyond_shares_is_no_percentage() -> None:
     assert html_table(pandas.DataFrame({"accuracy": [98.1]})).columns[0].kind == "number"
     assert cell(float("inf"), Column("loss", "number")).text == "inf"

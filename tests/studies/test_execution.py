@@ -288,14 +288,12 @@ def test_drafts_that_a_killed_process_left_are_removed(store: Store) -> None:
     assert not left.exists()
 
 
-def test_a_workspace_that_cannot_be_written_fails_the_tasks_and_says_why(tmp_path: Path) -> None:
+def test_a_workspace_that_cannot_be_written_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file where the workspace should be")
-    store = Store(tmp_path / "runs")
-    plan = planned()
-    run = run_plan(plan, store)
-    assert (run.count("failed"), run.count("blocked")) == (2, 1)
+    toy.CALLS.clear()
     with pytest.raises(StoreError, match="cannot be written"):
-        write_study(plan, run.outcomes, store)
+        run_plan(planned(), Store(tmp_path / "runs"))
+    assert toy.CALLS == []
 
 
 @pytest.mark.parametrize(("outcome", "message"), [(3, "it returned int"), (SystemExit(5), "SystemExit: 5")])

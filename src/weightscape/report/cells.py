@@ -46,16 +46,18 @@ class HtmlTable:
     """The first rows of a table, as cells.
 
     Attributes:
-        columns: The columns that have a value.
+        columns: The columns that have a value, without those that have the same one in all rows.
         rows: At most :data:`LONGEST` rows.
         total: Rows of the whole table.
         empty: Names of the columns without any value, which are not shown.
+        same: Names and values of the columns that have one value in all of several rows.
     """
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     total: int
     empty: tuple[str, ...] = ()
+    same: tuple[tuple[str, str], ...] = ()
 
     @property
     def cut(self) -> bool:
@@ -64,16 +66,18 @@ class HtmlTable:
 
 
 def html_table(table: Table) -> HtmlTable:
-    """Return the cells of the first rows of a table."""
+    """Return the cells of the first rows of a table, and what all its rows share."""
     filled = [place for place in range(table.shape[1]) if _has_values(table.iloc[:, place])]
     empty = [str(table.columns[place]) for place in range(table.shape[1]) if place not in filled]
-    total, table = len(table), table.iloc[:, filled]
+    shared = [place for place in filled if _is_shared(str(table.columns[place]), table.iloc[:, place])]
+    same = tuple(_fact(str(table.columns[place]), table.iloc[:, place]) for place in shared)
+    total, table = len(table), table.iloc[:, [place for place in filled if place not in shared]]
     columns = tuple(Column(str(name), _kind(str(name), table.iloc[:, place])) for place, name in enumerate(table))
     rows = tuple(
         tuple(cell(value, column) for value, column in zip(row, columns, strict=True))
         for row in table.head(LONGEST).itertuples(index=False, name=None)
     )
-    return HtmlTable(columns, rows, total, tuple(empty) if total else ())
+    return HtmlTable(columns, rows, total, tuple(empty) if total else (), same)
 
 
 def cell(value: Any, column: Column) -> Cell:
@@ -118,6 +122,16 @@ def _kind(name: str, column: pandas.Series[Any]) -> Kind:
 
 def _has_values(column: pandas.Series[Any]) -> bool:
     return any(not _is_missing(value) and value != "" for value in column)
+
+
+def _is_shared(name: str, column: pandas.Series[Any]) -> bool:
+    """Return whether a column says the same in each of several rows; keys are what rows are known by."""
+    return name != "key" and len(column) > 1 and len({repr(value) for value in column}) == 1
+
+
+def _fact(name: str, column: pandas.Series[Any]) -> tuple[str, str]:
+    kind = _kind(name, column)
+    return name, cell(column.iloc[0], Column(name, kind)).text + " %" * (kind == "percent")
 
 
 def _is_truth(value: Any) -> bool:

@@ -91,8 +91,13 @@ def run_plan(
         device: Torch device.
         data_root: Folder of data sets.
         listen: Called at each change, for a display.
+
+    Raises:
+        StoreError: If there is something to compute and the workspace cannot be written.
     """
     run = Run(outcomes_of(plan, store))
+    if run.count("waiting"):
+        store.check_writable()
     _discard_damaged(plan, store, run.outcomes)
     with _stoppable() as stopping:
         for task in plan.tasks.values():

@@ -53,8 +53,8 @@ def _location(item: Any, document: Document, base: Location, moved: Mapping[str,
     # pydantic puts the tags of unions into its paths; what is not in the document is such a tag, or is missing.
     location = base
     for index, part in enumerate(item["loc"]):
-        is_last_of_missing = item["type"] == "missing" and index == len(item["loc"]) - 1
-        if (*location, part) in document.places or is_last_of_missing:
+        is_a_key = item["type"] in {"missing", "extra_forbidden"} and index == len(item["loc"]) - 1
+        if (*location, part) in document.places or is_a_key:
             location = (*location, part)
     return location
 

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -160,6 +161,22 @@ class Store:
     def partial_folder(self, key: str) -> Path:
         """Return the folder for the resumable state of a task."""
         return self.folder / "partial" / key
+
+    def check_writable(self) -> None:
+        """Make the workspace and check that it can be written to, before hours of work are spent on it.
+
+        Raises:
+            StoreError: If it cannot.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise StoreError(
+                f"The workspace {self.folder} cannot be written: {error.strerror}. Is it the right folder, and may it "
+                "be written? See weightscape doctor."
+            ) from error
 
     def study_folder(self, name: str) -> Path:
         """Return the folder of a study's plan, tables, figures and report."""
