@@ -126,7 +126,11 @@ def _has_values(column: pandas.Series[Any]) -> bool:
 
 def _is_shared(name: str, column: pandas.Series[Any]) -> bool:
     """Return whether a column says the same in each of several rows; keys are what rows are known by."""
-    return name != "key" and len(column) > 1 and len({repr(value) for value in column}) == 1
+    if name == "key" or len(column) < 2:
+        return False
+    values = iter(column)
+    first = repr(next(values))
+    return all(repr(value) == first for value in values)
 
 
 def _fact(name: str, column: pandas.Series[Any]) -> tuple[str, str]:
