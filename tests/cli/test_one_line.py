@@ -84,6 +84,20 @@ def test_a_missing_or_unfitting_input_is_named_by_its_parameter(cli: Cli) -> Non
     assert "\n  TARGET\n" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("toys/made?seed = 0@last", "Write 'toys/made@last?seed = 0'."),
+        ("toys/made?seed = 0@3ep20it", "Write 'toys/made@3ep20it?seed = 0'."),
+        ("9f3a", "'study/stage', six digits or more of a key, or a path of weights"),
+    ],
+)
+def test_a_reference_of_a_wrong_form_is_answered_with_the_right_one(reference: str, expected: str, cli: Cli) -> None:
+    done = cli("evaluate", reference)
+    assert done.exit_code == 2
+    assert expected in " ".join(done.stderr.split())
+
+
 @pytest.mark.parametrize("command", [MAKE, "train", "run"])
 def test_a_misspelt_option_is_answered_with_the_closest(command: str, cli: Cli) -> None:
     done = cli(command, "--devise", "cpu")

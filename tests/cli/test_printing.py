@@ -55,6 +55,12 @@ def test_a_long_last_column_is_wrapped_under_itself() -> None:
     assert lines[2].startswith("      word")
 
 
+def test_keys_stand_left_also_when_all_of_their_digits_are_decimal() -> None:
+    head, row = printed([{"key": "12345678ab", "x": 1}], 60, fold=False).splitlines()
+    assert head.startswith("key ")
+    assert row.startswith("12345678 ")
+
+
 def test_columns_that_agree_are_folded_but_not_those_to_keep() -> None:
     rows = [{"key": "k1", "same": 1, "kept": 2, "new": 3}, {"key": "k2", "same": 1, "kept": 2, "new": 4}]
     head, *_, last = printed(rows, 80, keep={"kept"}).splitlines()

@@ -189,6 +189,10 @@ def test_all_mistakes_are_collected_with_place_and_remedy() -> None:
         (MADE + "  b: {run: toy-once, from: made.lines, where: lines.seed = 7}", "a join with at least one row"),
         (MADE + "  b: {run: toy-once, from: made.lines, where: lines.seed}", "not true or false"),
         (MADE + "  b: {run: toy-once, from: made.lines, where: 'true) or (true'}", "syntax error"),
+        (
+            MADE + "  b: {run: toy-once, from: made.lines, where: 'Random () < 0.5'}",
+            "random() differs from call to call",
+        ),
         (MADE + "  b: {run: toy-once, from: {liens: made.lines}}", "Did you mean 'lines'?"),
         (MADE + "  b: {run: toy-join, from: made.lines}", "Write 'from: {parameter: reference}'."),
         (MADE + "  b: {run: toy-once, from: made.lines, group: [seed]}", "an operation that takes a population"),

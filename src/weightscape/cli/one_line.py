@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from weightscape.studies.execution import Run
     from weightscape.studies.specification import Study
 
-_STUDY = "cli"
+_STUDY = "command-line"
 # Parameters of the command that are not settings of the operation; a setting of the same name is given by --set.
 _OWN = {
     "where": Annotated[
@@ -69,7 +69,8 @@ def _parameters(operation: Operation) -> list[inspect.Parameter]:
     made: list[tuple[str, Any, Any]] = []
     said = meanings(operation)
     for name, taken in operation.inputs.items():
-        form = f"{taken.artefact}: study/stage?where, a key or a path, with @STEP{', optional' * taken.optional}."
+        step = "@STEP" * (taken.artefact in {"Weights", "Population"})
+        form = f"{taken.artefact}: study/stage{step}?WHERE, a key or a path{', optional' * taken.optional}."
         text = said.get(name, "") + form
         argument = typer.Argument(metavar=name.upper(), help=text, show_default=False)
         many = taken.artefact == "Population" and len(operation.inputs) == 1

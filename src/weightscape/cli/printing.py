@@ -142,7 +142,7 @@ def _blocks(cells: Mapping[str, Sequence[str]], limit: int) -> list[list[str]]:
 
 def _print_block(cells: Mapping[str, Sequence[str]], limit: int) -> None:
     sizes = {name: max(map(len, [name, *texts])) for name, texts in cells.items()}
-    right = {name for name, texts in cells.items() if all(map(_reads_as_number, texts))}
+    right = {name for name, texts in cells.items() if name != "key" and all(map(_reads_as_number, texts))}
     *others, last = sizes
     before = sum(sizes[name] + len(_GAP) for name in others)
     sizes[last] = max(min(sizes[last], limit - before), min(_NARROWEST, sizes[last]))

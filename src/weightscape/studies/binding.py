@@ -86,5 +86,7 @@ def _describe(outputs: Mapping[str, str]) -> str:
 def _remedy(parameter: Input, reference: Reference, outputs: Mapping[str, str]) -> str:
     trajectories = [name for name, artefact in outputs.items() if artefact == "Trajectory"]
     if parameter.artefact == "Weights" and trajectories and not reference.step:
-        return f"Choose a step of the trajectory: '{reference.name}.{trajectories[0]}@last'."
+        name = f"{reference.study}/{reference.name}" if reference.study else reference.name
+        field = f".{trajectories[0]}" if len(trajectories) > 1 else ""
+        return f"Choose a step of the trajectory: '{name}{field}@last'."
     return ""

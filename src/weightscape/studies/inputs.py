@@ -129,6 +129,9 @@ class InputResolver:
         # A stage that is there but was not planned has mistakes of its own, which are reported already.
         known = reference.name in stages
         problem = Problem(where, "the name of a stage", repr(reference.name), did_you_mean(reference.name, stages))
+        if len(stages) == 1:
+            expected = "'study/stage', six digits or more of a key, or a path of weights"
+            problem = Problem(where, expected, repr(reference.name), "The study has no other stage.")
         raise SpecificationError([] if known else [problem])
 
     def _joined(self, name: str, stage: Stage, members: Mapping[str, Sequence[Member]]) -> list[Combination]:

@@ -16,6 +16,7 @@ from weightscape.step import Step
 _NAME = r"[A-Za-z][\w-]*"
 _STAGE = re.compile(rf"(?:(?P<study>{_NAME}(?:/{_NAME})*)/)?(?P<stage>{_NAME})(?:\.(?P<field>\w+))?")
 _KEY = re.compile(r"(?P<key>[0-9a-f]{6,32})(?:\.(?P<field>\w+))?")
+_LATE_STEP = re.compile(r"@(first|last|\d+(ep|it)(\d+it)?)\s*$")
 _PATH = re.compile(r"^[./~]|\.(safetensors|pt|pth)$")
 
 
@@ -58,6 +59,9 @@ class Reference:
             _check_step(step, where)
         if asks and not condition.strip():
             raise SpecificationError([Problem(where, "a condition after '?'", repr(text), "Write it, or remove '?'.")])
+        if late := _LATE_STEP.search(condition):
+            remedy = f"Write {f'{head}{late[0].strip()}?{condition[: late.start()]}'!r}."
+            raise SpecificationError([Problem(where, "the step before '?'", repr(text), remedy)])
         common = {"step": step or None, "where": condition.strip() or None}
         if _PATH.search(head):
             return cls("path", head, **common)

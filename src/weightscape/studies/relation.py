@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,7 @@ def _filtered(relations: Mapping[str, Sequence[Settings]], where: str) -> list[t
 
     connection = duckdb.connect(":memory:", config={"enable_external_access": "false", "threads": "1"})
     connection.execute("SET lock_configuration = true")
+    _check_repeatable(connection, where)
     joined: duckdb.DuckDBPyRelation | None = None
     for name, rows in relations.items():
         relation = connection.from_arrow(table_of(rows, numbered=True)).set_alias(name)
@@ -86,6 +88,19 @@ def _filtered(relations: Mapping[str, Sequence[Settings]], where: str) -> list[t
     if len(kept) > MOST_ROWS:
         raise ValueError(f"it holds for more than {MOST_ROWS:,} combinations")
     return sorted(tuple(int(number) for number in row) for row in kept)
+
+
+def _check_repeatable(connection: duckdb.DuckDBPyConnection, where: str) -> None:
+    """Check that a condition gives the same rows each time it is asked.
+
+    Raises:
+        ValueError: If it calls a function that does not depend on its arguments alone, such as ``random``.
+    """
+    called = {name.lower() for name in re.findall(r"(\w+)\s*\(", where)}
+    query = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
+    varying = called & {name for (name,) in connection.execute(query).fetchall()}
+    if varying:
+        raise ValueError(f"{min(varying)}() differs from call to call, but a condition depends on the settings alone")
 
 
 def table_of(rows: Sequence[Settings], *, numbered: bool = False) -> pyarrow.Table:
