@@ -89,7 +89,7 @@ def test_a_missing_or_unfitting_input_is_named_by_its_parameter(cli: Cli) -> Non
     [
         ("toys/made?seed = 0@last", "Write 'toys/made@last?seed = 0'."),
         ("toys/made?seed = 0@3ep20it", "Write 'toys/made@3ep20it?seed = 0'."),
-        ("9f3a", "'study/stage', six digits or more of a key, or a path of weights"),
+        ("a9f3", "'study/stage', six digits or more of a key, or a path of weights"),
     ],
 )
 def test_a_reference_of_a_wrong_form_is_answered_with_the_right_one(reference: str, expected: str, cli: Cli) -> None:
