@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas
 import pytest
 import torch
+from filelock import FileLock
 
 from tests.studies import toy
 from weightscape.errors import Interrupted, StoreError
@@ -286,6 +287,27 @@ def test_drafts_that_a_killed_process_left_are_removed(store: Store) -> None:
     left.mkdir(parents=True)
     run_plan(plan, store)
     assert not left.exists()
+
+
+def test_a_run_that_waits_for_another_process_can_be_stopped(store: Store) -> None:
+    plan = planned()
+    key = plan.stages["made"].rows[0].key
+    (store.folder / "locks").mkdir(parents=True)
+    with FileLock(store.folder / "locks" / f"{key}.lock"):
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        before = signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        run = run_plan(plan, store)
+        signal.signal(signal.SIGALRM, before)
+    assert run.interrupted
+    assert run.count("waiting") == 3
+
+
+def test_a_file_system_without_locks_is_no_hindrance(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise NotImplementedError("no locks here")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    assert run_plan(planned(), store).count("done") == 3
 
 
 def test_a_workspace_that_cannot_be_written_is_refused_before_anything_is_computed(tmp_path: Path) -> None:

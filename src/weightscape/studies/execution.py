@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, TypeAlias
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from weightscape.errors import Interrupted, StoreError, WeightscapeError
 from weightscape.operation import Context
@@ -28,6 +28,8 @@ from weightscape.studies.plan import Plan, Task
 from weightscape.studies.store import Record, Store
 
 _LOG = logging.getLogger(__name__)
+_LOOK_SECONDS = 0.5
+"""Seconds between looks at whether to stop while another process holds a lock."""
 Status: TypeAlias = Literal["done", "cached", "failed", "blocked", "waiting"]
 
 
@@ -168,7 +170,7 @@ def _context(
 def _run_task(task: Task, store: Store, context: Context) -> Outcome:
     started = time.perf_counter()
     try:
-        with _locked(store, task.key):
+        with _locked(store, task.key, context.should_stop):
             if store.get(task.key):  # computed meanwhile by another process
                 return Outcome("cached")
             context.progress(0.0, "starting")
@@ -234,11 +236,27 @@ def _load_one(bound: Bound, store: Store) -> Any:
 
 
 @contextmanager
-def _locked(store: Store, key: str) -> Iterator[None]:
+def _locked(store: Store, key: str, should_stop: Callable[[], bool]) -> Iterator[None]:
+    """Hold the lock of a key; another process that computes it is waited for, but not against the user's will.
+
+    Raises:
+        Interrupted: If the user asked to stop meanwhile.
+    """
     folder = store.folder / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{key}.lock"):
+    lock = FileLock(folder / f"{key}.lock")
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=_LOOK_SECONDS)
+        except Timeout:
+            if should_stop():
+                raise Interrupted("stopped while another process computes it") from None
+        except NotImplementedError:  # a file system without locks: computing twice is harmless, the first result stays
+            break
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @contextmanager
