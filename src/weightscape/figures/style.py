@@ -67,7 +67,7 @@ class Look:
 
 _KNOWN = {
     "gmt": Look("GMT", "#0072B2", "o"),
-    "fgmt": Look("FGMT", "#009E73", "s"),
+    "fgmt": Look("FGMT", "#009E73", "s", (0, (4, 2))),  # GMT, which it often covers, shows in the gaps
     "oracle": Look("oracle", "#B2182B", "D", (0, (6, 1.5, 1, 1.5))),
     "naive": Look("naive", "#E69F00", "^"),
     "permuted source": Look("permuted source", "#7a7a7a", "x", (0, (3, 1.5))),

@@ -38,7 +38,7 @@ def transfer_curve(
     zoom: tuple[float, float] | None = None,
     title: str = "",
 ) -> Chart:
-    """Accuracy of the transferred network at every step, one curve per method.
+    """Accuracy of the transferred network at every step, one curve per method, beside the source's own (permuted).
 
     Thin lines are single pairs (fewer than ten), the bold line is their mean, the band one standard deviation (n-1).
     The permuted source itself is drawn as a control where the table has its accuracy.

@@ -69,7 +69,9 @@ class Reference:
             return cls("key", match["key"], field=match["field"], **common)
         if match := _STAGE.fullmatch(head):
             return cls("stage", match["stage"], study=match["study"], field=match["field"], **common)
-        expected = "a reference such as 'stage', 'stage.field@15ep', 'study/stage?seed = 1', a key of six digits or more, a path"
+        expected = (
+            "a reference such as 'stage', 'stage.field@15ep', 'study/stage?seed = 1', six digits of a key, a path"
+        )
         raise SpecificationError([Problem(where, expected, repr(text))])
 
 
