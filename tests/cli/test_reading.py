@@ -33,6 +33,27 @@ def test_csv_and_json_hold_the_whole_table(ran: Cli, tmp_path: Path) -> None:
     assert [row["key"] for row in found] == written["key"].tolist()
 
 
+def test_a_table_of_no_stage_names_the_stages_there_are(ran: Cli) -> None:
+    done = ran("table", "toys")
+    assert done.exit_code == 2
+    assert "Its stages are 'made', 'joined'." in done.stderr
+
+
+def test_a_failure_reads_the_same_when_it_happens_and_later(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text("study: odd\nstages: {made: {run: tests.cli.toys.complain}}\n")
+    at_once = json.loads(cli("run", path, "--device", "cpu", "--json").stdout)["failures"]
+    assert at_once[0]["message"] == "ModelError: one thing\n  and another"
+    assert json.loads(cli("status", "odd", "--json").stdout)["failures"] == at_once
+
+
+def test_the_only_stage_of_a_study_need_not_be_named(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "one.yaml"
+    path.write_text("study: one\nstages: {made: {run: tests.cli.toys.make, with: {size: 2}, grid: {seed: [0, 1]}}}\n")
+    assert cli("run", path, "--device", "cpu").exit_code == 0
+    assert cli("table", "one", "--csv").stdout == cli("table", "one", "made", "--csv").stdout
+
+
 def test_a_detail_table_has_the_settings_beside_each_line(ran: Cli) -> None:
     found = json.loads(ran("table", "toys", "made", "--detail", "steps", "--json").stdout)
     assert [(row["method"], row["seed"], row["step"]) for row in found] == [

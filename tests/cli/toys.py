@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from weightscape.errors import Interrupted
+from weightscape.errors import Interrupted, ModelError
 from weightscape.operation import Context, operation
 from weightscape.results import Result
 
@@ -97,3 +97,9 @@ def explained(*, loud: bool = False) -> Joined:
             also those in the ``next`` room.
     """
     return Joined(float(loud))
+
+
+@operation("cli-toy-complain", version=1)
+def complain() -> Joined:
+    """Fail with a message of two lines, one of them indented."""
+    raise ModelError("one thing\n  and another")

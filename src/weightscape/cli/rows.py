@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +31,20 @@ def known_run(plan: Plan, store: Store) -> Run:
         if bad:
             outcomes[key] = Outcome("blocked", f"needs {bad[0][:8]}, which {outcomes[bad[0]].status}")
         elif log.is_file():
-            lines = log.read_text(encoding="utf-8").strip().splitlines()
-            outcomes[key] = Outcome("failed", lines[-1] if lines else "")
+            outcomes[key] = Outcome("failed", message_of(log.read_text(encoding="utf-8")))
     return Run(outcomes)
+
+
+def message_of(log: str) -> str:
+    r"""Return the message of a traceback as the run that failed showed it.
+
+    >>> message_of('Traceback (most recent call last):\n  File "a.py", line 1\n    f()\nroom.Odd: first\n  second')
+    'Odd: first\n  second'
+    """
+    lines = log.strip().splitlines()
+    last = max((place for place, line in enumerate(lines) if line.startswith('  File "')), default=-1)
+    begins = next((place for place in range(last + 1, len(lines)) if not lines[place].startswith(" ")), last + 1)
+    return re.sub(r"^(\w+\.)+(?=\w)", "", "\n".join(lines[begins:]))
 
 
 def _is_bad(outcome: Outcome | None) -> bool:

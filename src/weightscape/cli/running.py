@@ -65,7 +65,7 @@ def report_failures(opened: Opened, run: Run) -> None:
     if not failed and not blocked:
         return
     waiting = f"; {blocked} cannot start because of {'it' if len(failed) == 1 else 'them'}" if blocked else ""
-    note(f"{len(failed)} of {len(run.outcomes)} tasks failed{waiting}.", "bold")
+    note(f"{len(failed)} of {len(run.outcomes)} task{'s' * (len(run.outcomes) != 1)} failed{waiting}.", "bold")
     for failure in failed[:_LISTED_FAILURES]:
         note(f"  {failure['key'][:KEY_SHOWN]}  {failure['task']}\n    {failure['message']}\n    log: {failure['log']}")
     if len(failed) > _LISTED_FAILURES:

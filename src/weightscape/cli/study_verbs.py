@@ -194,7 +194,8 @@ def _print_plan(opened: Opened, *, as_json: bool) -> None:
     ]
     print_rows(stages, title=title, fold=False)
     total = len(known.outcomes)
-    print(f"{total} different tasks: {cached} done, {total - cached} to compute. Workspace: {opened.store.folder}")
+    tasks = f"{total} different task{'s' * (total != 1)}"
+    print(f"{tasks}: {cached} done, {total - cached} to compute. Workspace: {opened.store.folder}")
 
 
 def _print_run(opened: Opened, done: Run, figures: list[StudyFigure], *, as_json: bool) -> None:

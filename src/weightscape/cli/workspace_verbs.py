@@ -22,7 +22,10 @@ Pattern = Annotated[str, typer.Argument(metavar="[REGEX]", help="Regular express
 
 def table(
     study: StudyName,
-    stage: Annotated[str, typer.Argument(metavar="STAGE", help="A stage of the study.")],
+    stage: Annotated[
+        str | None,
+        typer.Argument(metavar="[STAGE]", help="A stage of the study; may be left out if there is one only."),
+    ] = None,
     detail: Annotated[
         str | None, typer.Option("--detail", metavar="FIELD", help="A detail table of the stage, such as steps.")
     ] = None,
@@ -38,6 +41,7 @@ def table(
     from weightscape.report.provenance import mixtures
 
     opened = open_study(study, overrides=overrides, workspace=workspace, data_dir=data_dir)
+    stage = stage or _only_stage(opened)
     frame = _table(opened, stage, detail)
     for warning in mixtures(opened.plan, opened.store):
         warn(warning)
@@ -51,6 +55,19 @@ def table(
         metrics = {name for row in opened.plan.stages[stage].rows for name in _metric_names(opened.store, row.key)}
         inputs = {name for row in opened.plan.stages[stage].rows for name in opened.plan.tasks[row.key].inputs}
         print_rows(records(frame), keep=metrics, inputs=inputs)
+
+
+def _only_stage(opened: Opened) -> str:
+    """Return the one stage of a study.
+
+    Raises:
+        SpecificationError: If it has several, naming them.
+    """
+    stages = list(opened.plan.stages)
+    if len(stages) > 1:
+        names = ", ".join(map(repr, stages))
+        raise SpecificationError([Problem("STAGE", "a stage of the study", "none", f"Its stages are {names}.")])
+    return stages[0]
 
 
 def _metric_names(store: Store, key: str) -> list[str]:
