@@ -108,7 +108,7 @@ def print_rows(
     if same:
         own = [f"{name} = {cells[name][0]}" for name in same if name.partition(".")[0] not in inputs]
         more = f", and {len(same) - len(own)} settings of the inputs (--csv has all)" if len(own) < len(same) else ""
-        _print_wrapped(f"In all rows: {', '.join(own)}{more}", "dim")
+        print_wrapped(f"In all rows: {', '.join(own)}{more}", "dim")
 
 
 def print_facts(facts: Mapping[str, Any], *, title: str = "") -> None:
@@ -160,7 +160,8 @@ def _print_block(cells: Mapping[str, Sequence[str]], limit: int) -> None:
         print((_GAP.join([*parts, lines[0]]) + "".join(f"\n{' ' * before}{line}" for line in lines[1:])).rstrip())
 
 
-def _print_wrapped(text: str, style: str) -> None:
+def print_wrapped(text: str, style: str) -> None:
+    """Print a text in lines that fit on the screen."""
     print(styled("\n".join(textwrap.wrap(text, width(), break_on_hyphens=False, break_long_words=False)), style))
 
 

@@ -171,7 +171,7 @@ def _report_path(opened: Opened) -> str:
 
 
 def _print_plan(opened: Opened, *, as_json: bool) -> None:
-    from weightscape.cli.printing import print_json, print_rows
+    from weightscape.cli.printing import print_json, print_rows, print_wrapped, styled
     from weightscape.cli.rows import known_run, stage_counts
     from weightscape.studies.tables import describe
 
@@ -181,7 +181,9 @@ def _print_plan(opened: Opened, *, as_json: bool) -> None:
         statuses = {key: outcome.status for key, outcome in known.outcomes.items()}
         print_json(describe(opened.plan) | {"tasks": statuses, "workspace": str(opened.store.folder)})
         return
-    title = f"{opened.plan.study.name}  {opened.plan.study.settings.about}".strip()
+    print(styled(opened.plan.study.name, "bold"))
+    if opened.plan.study.settings.about:
+        print_wrapped(opened.plan.study.settings.about, "")
     stages = [
         {
             "stage": row["stage"],
@@ -192,7 +194,7 @@ def _print_plan(opened: Opened, *, as_json: bool) -> None:
         }
         for row in stage_counts(opened.plan, known)
     ]
-    print_rows(stages, title=title, fold=False)
+    print_rows(stages, fold=False)
     total = len(known.outcomes)
     tasks = f"{total} different task{'s' * (total != 1)}"
     print(f"{tasks}: {cached} done, {total - cached} to compute. Workspace: {opened.store.folder}")
