@@ -55,7 +55,7 @@ class Task:
     steps: int
     batches: int
     batch_size: int
-    start_from: Any = "identity"
+    start_from: Any = "previous"
 
 
 def load_images() -> Dataset:
@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="of 1280 images, to train the source")
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--methods", nargs="+", choices=["fgmt", "gmt"], default=["fgmt", "gmt"])
-    parser.add_argument("--start-from", choices=["identity", "previous"], default="identity")
+    parser.add_argument("--start-from", choices=["previous", "identity"], default="previous")
     parser.add_argument("--part", choices=["all", "overhead", "caching"], default="all")
     parser.add_argument("--name", default="transfer", help="of the file of results")
     arguments = parser.parse_args()

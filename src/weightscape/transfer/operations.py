@@ -31,7 +31,7 @@ def transfer(
     batches: PositiveInt = 1,
     batch_size: PositiveInt = 128,
     seed: int = 0,
-    start_from: StartFrom = "identity",
+    start_from: StartFrom = "previous",
     batch_norm: BatchNorm = "recalibrate",
     batch_norm_batches: PositiveInt = 20,
     heldout_batches: NonNegativeInt = 1,
@@ -57,7 +57,7 @@ def transfer(
         batches: Batches per gradient.
         batch_size: Images per batch.
         seed: Names the batches and shuffles the matching.
-        start_from: Where matching begins at each step: the identity, as published, or the previous permutation.
+        start_from: Where each match begins: at the permutation of the step before, or at the identity, as published.
         batch_norm: What happens to running statistics before each evaluation; ``none`` keeps those of the target.
         batch_norm_batches: Training batches that recalibrate them.
         heldout_batches: Batches per gradient of the held-out cosines; 0 leaves these out.

@@ -42,7 +42,7 @@ class Settings:
     batches: int = 1
     batch_size: int = 128
     seed: int = 0
-    start_from: StartFrom = "identity"
+    start_from: StartFrom = "previous"
     batch_norm: BatchNorm = "recalibrate"
     batch_norm_batches: int = 20
     heldout_batches: int = 1

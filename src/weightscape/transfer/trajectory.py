@@ -35,7 +35,7 @@ def transfer_trajectory(
     batches: int = 1,
     batch_size: int = 128,
     seed: int = 0,
-    start_from: StartFrom = "identity",
+    start_from: StartFrom = "previous",
     batch_norm: BatchNorm = "recalibrate",
     batch_norm_batches: int = 20,
     heldout_batches: int = 1,
@@ -73,8 +73,8 @@ def transfer_trajectory(
         batches: Batches per gradient.
         batch_size: Images per batch.
         seed: Seed of the pair: it names the batches and shuffles the matching. Never combined with the method.
-        start_from: Where the matching begins at each step: the ``identity``, as published, or the ``previous``
-            permutation.
+        start_from: Where the matching begins at each step: at the permutation of the ``previous`` one, which takes
+            fewer sweeps to as good an objective, or at the ``identity``, as published.
         batch_norm: What happens to running statistics before each evaluation; ``none`` keeps those of `target`.
         batch_norm_batches: Training batches that recalibrate them.
         heldout_batches: Batches per gradient of the held-out cosines; 0 leaves these out.
