@@ -5,7 +5,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from weightscape.errors import ModelError
-from weightscape.models.architecture import NAMES, Architecture, Conv, Custom, Mlp, ResNet18, parse_architecture
+from weightscape.models.architecture import NAMES, Architecture, parse_architecture
+from weightscape.models.families import Conv, Custom, Mlp, ResNet
 
 ADAPTER = TypeAdapter(Architecture)
 
@@ -20,7 +21,7 @@ def test_a_bare_name_is_an_architecture_with_its_defaults():
 def test_settings_survive_the_way_through_json():
     for settings in [
         Mlp(name="mlp", hidden=(3, 4), bias=True),
-        ResNet18(name="resnet18", width=0.5, stem="imagenet"),
+        ResNet(name="resnet18", width=0.5, stem="imagenet"),
         Custom(name="a.b.Net", depth=3),
     ]:
         assert ADAPTER.validate_json(ADAPTER.dump_json(settings)) == settings
@@ -88,9 +89,9 @@ def test_describing_architectures_loads_no_heavy_library():
 
 def test_every_family_tells_whether_its_code_is_foreign(tmp_path, monkeypatch):
     assert parse_architecture("mlp").fingerprint() is None
-    (tmp_path / "own_networks.py").write_text("first = 1")
+    (tmp_path / "own_networks.py").write_text("def Net(): return 1")
     monkeypatch.syspath_prepend(tmp_path)
     first = parse_architecture("own_networks.Net").fingerprint()
-    (tmp_path / "own_networks.py").write_text("first = 2")
+    (tmp_path / "own_networks.py").write_text("def Net(): return 2")
     assert first
     assert parse_architecture("own_networks.Net").fingerprint() != first

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
 from weightscape.errors import ModelError
-from weightscape.models.architecture import Architecture, Conv, Custom, Mlp, ResNet18, Tiny10, parse_architecture
+from weightscape.models import families
+from weightscape.models.architecture import Architecture, parse_architecture
+from weightscape.models.cnn import build_cnn
 from weightscape.models.conv import build_conv
 from weightscape.models.custom import build_custom
+from weightscape.models.fixup import build_fixup
+from weightscape.models.lenet import build_dense, build_lenet
+from weightscape.models.library import build_library
 from weightscape.models.mlp import build_mlp
-from weightscape.models.resnet import build_resnet18
+from weightscape.models.resnet import build_resnet, build_resnet20
 from weightscape.models.tiny import build_tiny10
 from weightscape.seeds import seeded
+
+_BUILDERS: dict[type, Callable[..., nn.Module]] = {
+    families.Mlp: build_mlp,
+    families.Dense: build_dense,
+    families.LeNet: build_lenet,
+    families.Cnn: build_cnn,
+    families.Conv: build_conv,
+    families.ResNet: build_resnet,
+    families.ResNet20: build_resnet20,
+    families.Fixup: build_fixup,
+    families.Tiny10: build_tiny10,
+    families.Library: build_library,
+    families.Custom: build_custom,
+}
 
 
 def build_model(
@@ -25,7 +45,7 @@ def build_model(
     classes: int,
     seed: int | None = None,
 ) -> nn.Module:
-    """Build a network on the CPU with PyTorch's default initialisation.
+    """Build a network on the CPU, initialised as its family says: by PyTorch's defaults unless stated otherwise.
 
     The same seed gives bit-equal weights; the global generators are neither used nor changed.
 
@@ -45,21 +65,7 @@ def build_model(
         )
     settings = parse_architecture(architecture)
     with torch.device("cpu"), seeded(seed or 0, "init"):
-        return _build(settings, shape, classes)
-
-
-def _build(settings: Architecture, shape: tuple[int, int, int], classes: int) -> nn.Module:
-    match settings:
-        case Mlp():
-            return build_mlp(settings, shape=shape, classes=classes)
-        case Conv():
-            return build_conv(settings, shape=shape, classes=classes)
-        case ResNet18():
-            return build_resnet18(settings, shape=shape, classes=classes)
-        case Tiny10():
-            return build_tiny10(settings, shape=shape, classes=classes)
-        case Custom():
-            return build_custom(settings, shape=shape, classes=classes)
+        return _BUILDERS[type(settings)](settings, shape=shape, classes=classes)
 
 
 def find_head(model: nn.Module, *, classes: int | None = None) -> str:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from torch import nn
 
 from weightscape.errors import ModelError
-from weightscape.models.architecture import Conv
+from weightscape.models.families import Conv
 
 _CHANNELS = {"conv4": (64, 128), "conv6": (64, 128, 256), "conv8": (64, 128, 256, 512)}
 _HIDDEN = 256

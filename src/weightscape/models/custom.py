@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from weightscape.errors import ModelError, did_you_mean
-from weightscape.models.architecture import Custom
+from weightscape.models.families import Custom
 from weightscape.source import import_dotted
 from weightscape.weights.modes import evaluation_mode
 
@@ -33,7 +33,7 @@ def build_custom(settings: Custom, *, shape: tuple[int, int, int], classes: int)
         raise ModelError(f"{settings.name} failed with the arguments {arguments}: {error!r}") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"{settings.name} should return a torch.nn.Module, it returned {type(model).__name__}.")
-    _check_output(model, settings.name, shape=shape, classes=classes)
+    check_output(model, settings.name, shape=shape, classes=classes)
     return model
 
 
@@ -56,7 +56,12 @@ def _arguments(function: Callable[..., Any], settings: Custom, offered: dict[str
 
 
 @torch.no_grad()
-def _check_output(model: nn.Module, name: str, *, shape: tuple[int, int, int], classes: int) -> None:
+def check_output(model: nn.Module, name: str, *, shape: tuple[int, int, int], classes: int) -> None:
+    """Check that a network maps two empty images to two rows of logits.
+
+    Raises:
+        ModelError: If it cannot take them, or returns something else.
+    """
     try:
         with evaluation_mode(model):
             output = model(torch.zeros(2, *shape))

@@ -8,7 +8,7 @@ from math import prod
 
 from torch import nn
 
-from weightscape.models.architecture import Mlp
+from weightscape.models.families import Mlp
 
 
 def build_mlp(settings: Mlp, *, shape: tuple[int, int, int], classes: int) -> nn.Sequential:

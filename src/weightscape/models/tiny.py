@@ -7,7 +7,7 @@ from collections import OrderedDict
 from torch import nn
 
 from weightscape.errors import ModelError
-from weightscape.models.architecture import Tiny10
+from weightscape.models.families import Tiny10
 
 _CONVOLUTIONS = ((16, 3, 1), (16, 3, 1), (32, 3, 2), (32, 3, 1), (32, 3, 1), (64, 3, 2), (64, 3, 1), (64, 1, 1))
 """Channels, kernel size and stride of the eight convolutions, none of which pads."""
