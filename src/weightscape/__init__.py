@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from weightscape.batches import as_batches as as_batches
     from weightscape.data.loading import load_data as load_data
     from weightscape.models.building import build_model as build_model
     from weightscape.models.building import reset_head as reset_head
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     # data and models
+    "as_batches": "batches",
     "load_data": "data.loading",
     "build_model": "models.building",
     "reset_head": "models.building",

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from weightscape.batches import Batch, Batches, BatchSource, Forward, as_batches
 from weightscape.errors import SymmetryError
 from weightscape.symmetry._blocks import solve_blocks
 from weightscape.symmetry._descent import linked_groups
@@ -34,8 +35,9 @@ def match_activations(
     symmetry: Symmetry,
     source: nn.Module,
     target: nn.Module,
-    batches: Iterable[Any],
+    batches: BatchSource,
     *,
+    forward: Forward | None = None,
     similarity: Similarity = "correlation",
 ) -> MatchResult:
     """Find the permutation of the source's units whose responses are most similar to the target's.
@@ -48,7 +50,9 @@ def match_activations(
         symmetry: The permutation groups.
         source: Network that the permutation acts on.
         target: Network of the same architecture.
-        batches: Inputs, or tuples that start with the inputs, as the networks take them. Read once.
+        batches: Batches with inputs, in any form (:func:`weightscape.as_batches`). Read once: both networks see each
+            batch before the next is read, so that their order does not matter.
+        forward: ``forward(model, batch)`` runs a network; by default it is called with the inputs.
         similarity: Pearson's correlation, 0 for a unit that does not vary; or the mean product of the responses.
 
     Returns:
@@ -65,9 +69,9 @@ def match_activations(
     sizes = {group.name: group.size for group in symmetry.groups}
     names = {axis.layer for axes in layers.values() for axis in axes}
     pairs = 0
-    for batch in batches:
-        inputs = batch[0] if isinstance(batch, tuple | list) else batch
-        outputs = [_responses(model, names, inputs) for model in (target, source)]
+    given = as_batches(batches, forward=forward)
+    for batch in given:
+        outputs = [_responses(model, names, given, batch) for model in (target, source)]
         for (group, axis), moment in moments.items():
             moment.add(*(_by_unit(output[axis.layer], axis, sizes[group], source) for output in outputs))
         pairs += 1
@@ -192,16 +196,16 @@ def _layers(model: nn.Module, group: Group) -> list[Axis]:
 
 
 @torch.no_grad()
-def _responses(model: nn.Module, names: Iterable[str], inputs: Tensor) -> dict[str, list[Tensor]]:
+def _responses(model: nn.Module, names: Iterable[str], given: Batches, batch: Batch) -> dict[str, list[Tensor]]:
     """Return the outputs of the named layers, one per call of the layer."""
     outputs: dict[str, list[Tensor]] = {name: [] for name in names}
-    device = next((parameter.device for parameter in model.parameters()), inputs.device)
+    device = next((parameter.device for parameter in model.parameters()), None)
     with ExitStack() as stack:
         stack.enter_context(evaluation_mode(model))
         for name, found in outputs.items():
             handle = model.get_submodule(name).register_forward_hook(_keeper(found))
             stack.callback(handle.remove)
-        model(inputs.to(device))
+        given.run(model, batch.to(device))
     return outputs
 
 

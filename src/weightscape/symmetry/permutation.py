@@ -23,6 +23,7 @@ from weightscape.weights.algebra import Weights
 if TYPE_CHECKING:
     import pandas
 
+    from weightscape.batches import BatchSource
     from weightscape.symmetry.verification import Verification
 
 
@@ -141,13 +142,18 @@ class Permutation:
         return changed / total if total else 0.0
 
     def verify(
-        self, model: nn.Module, inputs: Tensor | tuple[Tensor, ...] | None = None, *, tolerance: float = 1e-9
+        self,
+        model: nn.Module,
+        inputs: Tensor | tuple[Tensor, ...] | BatchSource | None = None,
+        *,
+        tolerance: float = 1e-9,
     ) -> Verification:
         """Prove that this permutation preserves the model's function, at its own weights and at a generic point.
 
         Args:
             model: The network; it is not changed.
-            inputs: Inputs to compare outputs on; random ones of the traced shape by default.
+            inputs: Inputs to compare outputs on, or batches whose first one is taken; random ones of the traced shape
+                by default.
             tolerance: Largest allowed difference, relative to the norm of the outputs, in float64.
 
         Raises:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.utils import _pytree as pytree
 
+from weightscape.batches import BatchSource, first_inputs
 from weightscape.errors import SymmetryError
 from weightscape.results import Result
 from weightscape.seeds import stream
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from weightscape.results import Table
 
 TOLERANCE = 1e-9
+Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | BatchSource
+"""Inputs of a network, or batches, of which the first one's inputs are taken."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Verification(Result):
 def verify_symmetry(
     model: nn.Module,
     symmetry: Symmetry,
-    example: Tensor | tuple[Tensor, ...] | None = None,
+    example: Inputs | None = None,
     *,
     seed: int = 0,
     tolerance: float = TOLERANCE,
@@ -64,7 +67,7 @@ def verify_symmetry(
     Args:
         model: The network; it is not changed.
         symmetry: The groups, discovered or declared by hand.
-        example: Inputs; random ones of the traced shape by default.
+        example: Inputs, or batches whose first one is taken; random inputs of the traced shape by default.
         seed: Seed of the generic point and of the permutations.
         tolerance: Largest allowed change of the outputs, relative to their norm.
 
@@ -83,7 +86,7 @@ def verify_symmetry(
 def verify_permutation(
     model: nn.Module,
     permutation: Permutation,
-    inputs: Tensor | tuple[Tensor, ...] | None = None,
+    inputs: Inputs | None = None,
     *,
     seed: int = 0,
     tolerance: float = TOLERANCE,
@@ -110,12 +113,10 @@ def verify_permutation(
 class _Scene:
     """A private float64 copy of the network, its inputs, and its outputs at the current point."""
 
-    def __init__(
-        self, model: nn.Module, symmetry: Symmetry, example: Tensor | tuple[Tensor, ...] | None, generator: Generator
-    ) -> None:
+    def __init__(self, model: nn.Module, symmetry: Symmetry, example: Inputs | None, generator: Generator) -> None:
         self.model = model
         self.symmetry = symmetry
-        given = example if isinstance(example, tuple) or example is None else (example,)
+        given = None if example is None else _inputs(model, example)
         if given is None and not symmetry.inputs:
             raise SymmetryError(
                 "This symmetry does not record the shape of the network's inputs, so none can be drawn. Give inputs."
@@ -150,6 +151,14 @@ class _Scene:
         changed = self.outputs()
         load(self.model, self.weights)
         return float((changed - self.reference).norm() / self.reference.norm().clamp_min(1e-300))
+
+
+def _inputs(model: nn.Module, given: Inputs) -> tuple[Tensor, ...]:
+    if isinstance(given, Tensor):
+        return (given,)
+    if isinstance(given, tuple) and all(isinstance(one, Tensor) for one in given):
+        return given
+    return first_inputs(model, given)
 
 
 def _check_group(scene: _Scene, group: Group, generator: Generator, tolerance: float) -> dict[str, object]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from weightscape.batches import BatchSource, Forward, Loss, as_batches
 from weightscape.errors import ModelError, TrainingError
-from weightscape.training.layout import memory_format, place, private_copy
+from weightscape.training.layout import memory_format, private_copy
 from weightscape.weights.algebra import Weights, check_alike, select
 
 _DROPOUT = nn.modules.dropout._DropoutNd
@@ -17,7 +17,7 @@ _NORMALISATION = nn.modules.batchnorm._NormBase
 
 
 class GradientOracle:
-    """Gradients of the mean cross-entropy of one architecture at many parameters.
+    """Gradients of the mean loss of one architecture at many parameters.
 
     The model is in training mode: batch norm uses the statistics of the batch, as it does in training, but leaves its
     running statistics alone. Dropout is off, so that the gradient is a function of the weights and batches.
@@ -28,10 +28,21 @@ class GradientOracle:
     Args:
         model: Template; never changed. Gradients are taken for all its parameters, also those that require none.
         device: Where to compute.
+        forward: ``forward(model, batch)`` returns the outputs; by default the model is called with the inputs.
+        loss: ``loss(outputs, targets)``; the cross-entropy by default.
     """
 
-    def __init__(self, model: nn.Module, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        device: str | torch.device = "cpu",
+        *,
+        forward: Forward | None = None,
+        loss: Loss | None = None,
+    ) -> None:
         self._device = torch.device(device)
+        self._forward = forward
+        self._loss = loss
         self._layout = memory_format(model)
         self._model = private_copy(model, self._device).train()
         for module in self._model.modules():
@@ -43,12 +54,13 @@ class GradientOracle:
         self._buffers = dict(self._model.named_buffers())
         self._first_buffers = {name: buffer.clone() for name, buffer in self._buffers.items()}
 
-    def gradient(self, weights: Mapping[str, Tensor], batches: Iterable[tuple[Tensor, Tensor]]) -> Weights:
+    def gradient(self, weights: Mapping[str, Tensor], batches: BatchSource) -> Weights:
         """Return the gradient by parameter, averaged over the batches with equal weight.
 
         Args:
             weights: All parameters of the model; buffers that are not given are the template's.
-            batches: Images ``(b, c, h, w)`` and labels ``(b,)``; at least one batch. Read once, one after the other.
+            batches: At least one batch of inputs and labels, in any form (:func:`weightscape.as_batches`). Read once,
+                one after the other.
 
         Raises:
             ModelError: If a parameter is missing or has another shape than in the model.
@@ -57,9 +69,9 @@ class GradientOracle:
         self._load(weights)
         self._model.zero_grad(set_to_none=True)
         count = 0
-        for count, (images, labels) in enumerate(batches, start=1):  # noqa: B007 (the last value is used)
-            logits = self._model(place(images, self._device, self._layout))
-            loss = functional.cross_entropy(logits, labels.to(self._device, non_blocking=True))
+        given = as_batches(batches, forward=self._forward, loss=self._loss).to(self._device, self._layout)
+        for count, batch in enumerate(given, start=1):  # noqa: B007 (the last value is used)
+            loss = given.loss(given.outputs(self._model, batch), batch)
             loss.backward()  # type: ignore[no-untyped-call]
         if not count:
             raise TrainingError("Expected at least one batch for a gradient, received none.")
@@ -88,7 +100,14 @@ class GradientOracle:
         return gradient.div_(count).contiguous()
 
 
-def mean_gradient(model: nn.Module, weights: Mapping[str, Tensor], batches: Iterable[tuple[Tensor, Tensor]]) -> Weights:
+def mean_gradient(
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    batches: BatchSource,
+    *,
+    forward: Forward | None = None,
+    loss: Loss | None = None,
+) -> Weights:
     """Return one gradient as :class:`GradientOracle` does; use that class for many of them.
 
     Raises:
@@ -96,4 +115,4 @@ def mean_gradient(model: nn.Module, weights: Mapping[str, Tensor], batches: Iter
         TrainingError: If there is no batch.
     """
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    return GradientOracle(model, device).gradient(weights, batches)
+    return GradientOracle(model, device, forward=forward, loss=loss).gradient(weights, batches)
