@@ -39,6 +39,7 @@ class Progress(BaseModel):
         rows: The table of epochs.
         snapshots: Digests of the snapshots on disk, by step.
         seconds: Time spent.
+        failures: Why members of a population stopped, by member.
     """
 
     epoch: int = 0
@@ -46,6 +47,7 @@ class Progress(BaseModel):
     rows: list[Row] = []
     snapshots: dict[str, str] = {}
     seconds: float = 0.0
+    failures: dict[str, str] = {}
 
     @property
     def name(self) -> str:
@@ -108,7 +110,7 @@ class ResumeFolder:
         """Return the file of a snapshot."""
         return self._folder / "snapshots" / f"{step}.safetensors"
 
-    def save_snapshot(self, step: Step, weights: Weights) -> str:
+    def save_snapshot(self, step: Step | str, weights: Weights) -> str:
         """Write a snapshot and return its digest; it counts once a checkpoint lists it."""
         path = self.snapshot_path(step)
         path.parent.mkdir(exist_ok=True)
