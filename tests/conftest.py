@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,15 @@ from hypothesis import settings
 # Machines are shared: how long an example takes says nothing.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_decoded_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Decoded data sets go to a folder of the tests, not of the user who runs them."""
+    folder = tmp_path_factory.mktemp("decoded")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WEIGHTSCAPE_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

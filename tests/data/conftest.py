@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
+import os
 import struct
 from pathlib import Path
 
@@ -69,14 +70,15 @@ def colour_arrays(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(autouse=True)
 def fresh_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees another's files, nor the machine's own data folders."""
-    official._read.cache_clear()
-    monkeypatch.delenv("WEIGHTSCAPE_DATA", raising=False)
+    official.forget()
+    for name in [name for name in os.environ if name.startswith("WEIGHTSCAPE_DATA")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture
 def small_catalogue(monkeypatch: pytest.MonkeyPatch) -> dict[str, Entry]:
     """The catalogue with 200 training and 50 test images per data set, and no official digests."""
-    for name in ("mnist", "fashion_mnist", "cifar10"):
+    for name in ("mnist", "fashion_mnist", "cifar10", "cifar100", "cifar100_coarse", "svhn", "stl10"):
         small = dataclasses.replace(
             ENTRIES[name], train_size=TRAIN, test_size=TEST, digests={}, system_folders=(), mirrors=()
         )

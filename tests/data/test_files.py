@@ -23,7 +23,7 @@ from weightscape.data.idx import read_idx
 from weightscape.data.loading import load_data
 from weightscape.errors import DataError
 
-from .conftest import TRAIN, colour_arrays, idx_bytes, write_idx, write_parquet
+from .conftest import TEST, TRAIN, colour_arrays, idx_bytes, write_idx, write_parquet
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 
@@ -60,7 +60,7 @@ def test_missing_data_says_what_where_and_how(tmp_path: Path) -> None:
         str(tmp_path / "fashion_mnist"),
         "WEIGHTSCAPE_DATA",
         "--data-dir",
-        "weightscape data get fashion_mnist",
+        "weightscape data prepare fashion_mnist",
         "dataset-fashion-mnist",
     ):
         assert part in message
@@ -204,14 +204,14 @@ def test_fingerprint_notices_one_changed_byte_in_every_file(small_catalogue: dic
 
 
 def test_parquet_fingerprint_ignores_packing(small_catalogue: dict[str, Entry], tmp_path: Path) -> None:
-    images, labels = colour_arrays(40)
+    images, labels = colour_arrays(TRAIN)
     write_parquet(tmp_path / "a/cifar10/cifar10-train.parquet", images, labels, compression="zstd")
-    write_parquet(tmp_path / "a/cifar10/cifar10-test.parquet", images[:10], labels[:10])
+    write_parquet(tmp_path / "a/cifar10/cifar10-test.parquet", images[:TEST], labels[:TEST])
     write_parquet(tmp_path / "b/cifar10/data/train-00000-of-00002.parquet", images[:15], labels[:15], image="image")
     write_parquet(tmp_path / "b/cifar10/data/train-00001-of-00002.parquet", images[15:], labels[15:], image="image")
-    write_parquet(tmp_path / "b/cifar10/data/test-00000-of-00001.parquet", images[:10], labels[:10], row_group_size=3)
+    write_parquet(tmp_path / "b/cifar10/data/test-00000-of-00001.parquet", images[:TEST], labels[:TEST], row_group_size=3)
     write_parquet(tmp_path / "c/cifar10/train.parquet", images, labels[::-1])
-    write_parquet(tmp_path / "c/cifar10/test.parquet", images[:10], labels[:10])
+    write_parquet(tmp_path / "c/cifar10/test.parquet", images[:TEST], labels[:TEST])
     first, second, other = (fingerprint("cifar10", tmp_path / folder) for folder in "abc")
     assert first == second != other
 

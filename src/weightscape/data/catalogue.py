@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weightscape.data.entries import ENTRIES, Entry
-from weightscape.data.files import data_root, expected_files, files_in, search_folders
+from weightscape.data.files import best_place, expected_files, home_folder, search_folders
 from weightscape.data.fingerprinting import fingerprint_of
+from weightscape.data.roots import data_root
 from weightscape.errors import DataError, did_you_mean
 from weightscape.results import Result
 
@@ -108,10 +109,11 @@ class Summary(Result):
         test_size: Images in the official test set.
         present: Whether all files are in one folder.
         folder: That folder; where it is absent, the folder in which to put the files.
+        packaging: Format of the files that are there.
         size_bytes: Size of the files on disk, if present.
         licence: Terms of use.
         files: Paths of the files that are there, by role, empty where missing.
-        looked_for: Names of the files.
+        looked_for: Names of the files, a text for each packaging.
         looked_in: Folders that were searched, in this order.
         entry: Everything the catalogue says.
     """
@@ -124,6 +126,7 @@ class Summary(Result):
     test_size: int
     present: bool
     folder: str
+    packaging: str | None
     size_bytes: int | None
     licence: str
     files: dict[str, tuple[Path, ...]]
@@ -139,12 +142,9 @@ def summary(name: str, root: str | Path | None = None) -> Summary:
         DataError: If there is no such data set.
     """
     entry = describe(name)
-    folders = search_folders(entry, root)
-    found = [(folder, files_in(entry, folder, data_root(root))) for folder in folders]
-    # The folder with the most roles; among equals the one that is searched first.
-    folder, files = max(found, key=lambda pair: sum(map(bool, pair[1].values())))
-    present = all(files.values())
-    paths = [path for role in files.values() for path in role]
+    found = best_place(entry, root)
+    present = not found.missing
+    some = any(found.files.values())
     return Summary(
         name=entry.name,
         title=entry.title,
@@ -153,11 +153,12 @@ def summary(name: str, root: str | Path | None = None) -> Summary:
         train_size=entry.train_size,
         test_size=entry.test_size,
         present=present,
-        folder=str(folder),
-        size_bytes=sum(path.stat().st_size for path in paths) if present else None,
+        folder=str(found.place.folder if present or some else home_folder(entry, root)),
+        packaging=found.reader if present else None,
+        size_bytes=sum(path.stat().st_size for path in found.paths) if present else None,
         licence=entry.licence,
-        files=files,
+        files=found.files,
         looked_for=tuple(expected_files(entry)),
-        looked_in=tuple(folders),
+        looked_in=tuple(search_folders(entry, root)),
         entry=entry,
     )

@@ -2,60 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from weightscape.data.entry import Entry
+from weightscape.data.natural_images import CIFAR10, CIFAR100, CIFAR100_COARSE, STL10, SVHN
 
-Reader: TypeAlias = Literal["digits", "idx", "parquet"]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A data set of the catalogue.
-
-    Attributes:
-        name: Name in studies and on the command line.
-        title: Name in sentences.
-        shape: Channels, height and width of an image.
-        classes: Names of the classes, in the order of their labels.
-        train_size: Images in the official training set.
-        test_size: Images in the official test set.
-        mean: Mean of each channel, of pixels in [0, 1], that is subtracted.
-        std: Standard deviation of each channel by which the difference is divided.
-        reader: Format of the files.
-        files: File name by role. Parquet names are stems: any file whose name starts with one belongs to the role.
-        digests: blake2b (16 bytes) of the decompressed official files, by role; empty where packaging differs.
-        folders: Folders under the data root that are searched, in this order.
-        system_folders: Folders outside the data root that are searched last.
-        mirrors: Addresses of folders that hold the files.
-        hub: Name on the Hugging Face hub.
-        package: Debian package, or Python package, that brings the files.
-        licence: Terms of use.
-        citation: Whom to cite.
-        homepage: Where the data set is described.
-        notes: What a user should know before reporting numbers.
-    """
-
-    name: str
-    title: str
-    shape: tuple[int, int, int]
-    classes: tuple[str, ...]
-    train_size: int
-    test_size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    reader: Reader
-    files: dict[str, str]
-    digests: dict[str, str]
-    folders: tuple[str, ...]
-    licence: str
-    citation: str
-    homepage: str
-    system_folders: tuple[str, ...] = ()
-    mirrors: tuple[str, ...] = ()
-    hub: str = ""
-    package: str = ""
-    notes: str = ""
-
+__all__ = ["CIFAR10", "CIFAR100", "ENTRIES", "FASHION_MNIST", "MNIST", "STL10", "SVHN", "Entry"]
 
 _TEN_DIGITS = tuple("0123456789")
 _IDX_FILES = {
@@ -156,27 +106,6 @@ FASHION_MNIST = Entry(
     homepage="https://github.com/zalandoresearch/fashion-mnist",
 )
 
-CIFAR10 = Entry(
-    name="cifar10",
-    title="CIFAR-10",
-    shape=(3, 32, 32),
-    classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
-    train_size=50_000,
-    test_size=10_000,
-    mean=(0.4914, 0.4822, 0.4465),
-    std=(0.2470, 0.2435, 0.2616),
-    reader="parquet",
-    files={"train": "train", "test": "test"},
-    digests={},
-    folders=("cifar10", "cifar10/plain_text", "cifar10/data", "."),
-    hub="uoft-cs/cifar10",
-    licence="none stated; research use is customary",
-    citation="A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
-    homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
-    notes=(
-        "Images inside the parquet files may be PNG (lossless, the hub's) or JPEG (small, slightly different pixels); "
-        "the fingerprint tells them apart."
-    ),
-)
-
-ENTRIES: dict[str, Entry] = {entry.name: entry for entry in (DIGITS, MNIST, FASHION_MNIST, CIFAR10)}
+ENTRIES: dict[str, Entry] = {
+    entry.name: entry for entry in (DIGITS, MNIST, FASHION_MNIST, CIFAR10, CIFAR100, CIFAR100_COARSE, SVHN, STL10)
+}

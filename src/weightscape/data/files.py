@@ -4,108 +4,171 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
-import os
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
-from weightscape.data.entries import Entry
+from weightscape.data.entry import Entry, Packaging
+from weightscape.data.roots import data_root, own_root
 from weightscape.errors import DataError
-
-Located: TypeAlias = dict[str, tuple[Path, ...]]
-"""Paths by role; several where a role is stored in shards."""
 
 _CHUNK = 1 << 20
 
 
-def data_root(root: str | Path | None = None) -> Path:
-    """Return the folder of data sets: the argument, else ``$WEIGHTSCAPE_DATA``, else ``~/.cache/weightscape/data``."""
-    chosen = root or os.environ.get("WEIGHTSCAPE_DATA") or Path.home() / ".cache" / "weightscape" / "data"
-    return Path(chosen).expanduser()
+@dataclass(frozen=True)
+class Place:
+    """A folder in which a data set is looked for in one packaging.
+
+    Attributes:
+        packaging: How the files are packed.
+        folder: The folder.
+        shared: Whether files of other data sets lie there too, so that only names which say their data set count.
+    """
+
+    packaging: Packaging
+    folder: Path
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class Located:
+    """The files of a data set that are in one place.
+
+    Attributes:
+        place: Where, and how they are packed.
+        files: Paths by role; empty where files of the role are missing.
+        missing: Names of the missing files.
+    """
+
+    place: Place
+    files: dict[str, tuple[Path, ...]]
+    missing: tuple[str, ...]
+
+    @property
+    def reader(self) -> str:
+        """Format of the files."""
+        return self.place.packaging.reader
+
+    @property
+    def paths(self) -> list[Path]:
+        """All paths, role by role."""
+        return [path for role in sorted(self.files) for path in self.files[role]]
+
+
+def places(entry: Entry, root: str | Path | None = None) -> list[Place]:
+    """Return the places in which a data set is looked for, in this order."""
+    if entry.reader == "digits":
+        return [Place(entry.packagings[0], _digits_folder())]
+    own = own_root(entry.name, root)
+    base = own or data_root(root)
+    found = []
+    for packaging in entry.packagings:
+        folders = dict.fromkeys([".", *packaging.folders] if own else packaging.folders)
+        found += [Place(packaging, base / folder, shared=folder == "." and own is None) for folder in folders]
+    return found + [Place(entry.packagings[0], Path(folder)) for folder in entry.system_folders]
 
 
 def search_folders(entry: Entry, root: str | Path | None = None) -> list[Path]:
     """Return the folders in which a data set is looked for, in this order."""
-    if entry.reader == "digits":
-        return [_digits_folder()]
-    base = data_root(root)
-    return [base / folder for folder in entry.folders] + [Path(folder) for folder in entry.system_folders]
+    return list(dict.fromkeys(place.folder for place in places(entry, root)))
 
 
 def locate(entry: Entry, root: str | Path | None = None) -> Located:
-    """Return the paths of all files of a data set, from the first folder that has all of them.
+    """Return the paths of all files of a data set, from the first place that has all of them.
 
     Files of one data set are never collected from several folders: MNIST and Fashion-MNIST use the same names.
 
     Raises:
         DataError: If no folder has all files, saying what was looked for, where, and how to get it.
     """
-    for folder in search_folders(entry, root):
-        found = files_in(entry, folder, data_root(root))
-        if all(found.values()):
+    for place in places(entry, root):
+        found = files_in(entry, place)
+        if not found.missing:
             return found
     raise DataError(_missing(entry, root))
 
 
-def files_in(entry: Entry, folder: Path, base: Path) -> Located:
-    """Return the files of a data set that are in one folder, by role; roles without a file have an empty tuple."""
-    return {role: _candidates(entry, name, folder, base) for role, name in entry.files.items()}
+def best_place(entry: Entry, root: str | Path | None = None) -> Located:
+    """Return the place that lacks the smallest share of the files; among equals the one that is searched first."""
+    found = [files_in(entry, place) for place in places(entry, root)]
+    return min(found, key=lambda located: len(located.missing) / len(_all_names(located.place.packaging)))
 
 
-def _candidates(entry: Entry, name: str, folder: Path, base: Path) -> tuple[Path, ...]:
-    if entry.reader == "digits":
-        paths = [folder / name]
-    elif entry.reader == "idx":
-        paths = [folder / name, folder / f"{name}.gz"]
-    else:
-        return _shards(entry, name, folder, base)
-    return tuple(path for path in paths if path.is_file())[:1]
+def files_in(entry: Entry, place: Place) -> Located:
+    """Return the files of a data set that are in one place."""
+    files: dict[str, tuple[Path, ...]] = {}
+    missing: list[str] = []
+    for role, names in place.packaging.files.items():
+        found = {name: _candidates(entry, name, place) for name in names}
+        absent = [name for name, paths in found.items() if not paths]
+        files[role] = () if absent else tuple(path for paths in found.values() for path in paths)
+        missing += absent
+    return Located(place, files, tuple(missing))
 
 
-def _shards(entry: Entry, name: str, folder: Path, base: Path) -> tuple[Path, ...]:
-    # In the root itself only names that say which data set they belong to count: every hub data set has a train file.
+def _candidates(entry: Entry, name: str, place: Place) -> tuple[Path, ...]:
+    if place.packaging.reader == "parquet":
+        return _shards(entry, name, place)
+    names = [name, f"{name}.gz"] if place.packaging.reader == "idx" else [name]
+    return tuple(path for path in (place.folder / each for each in names) if path.is_file())[:1]
+
+
+def _shards(entry: Entry, name: str, place: Place) -> tuple[Path, ...]:
+    # Where other data sets may lie, only names that say which one they belong to count: every hub data set has a
+    # train file.
     patterns = [f"{entry.name}-{name}*.parquet"]
-    if folder != base:
+    if not place.shared:
         patterns += [f"{name}.parquet", f"{name}-*.parquet"]
     for pattern in patterns:
-        if paths := sorted(folder.glob(pattern)):
+        if paths := sorted(place.folder.glob(pattern)):
             return tuple(paths)
     return ()
 
 
+def _all_names(packaging: Packaging) -> list[str]:
+    return [name for names in packaging.files.values() for name in names]
+
+
 def expected_files(entry: Entry) -> list[str]:
-    """Return the names of the files of a data set, as shown to people."""
-    if entry.reader == "idx":
-        return [f"{name}[.gz]" for name in entry.files.values()]
-    if entry.reader == "parquet":
-        return [f"{name}*.parquet (or {entry.name}-{name}*.parquet)" for name in entry.files.values()]
-    return list(entry.files.values())
+    """Return the names of the files of a data set, as shown to people: those of each packaging in one text."""
+    return [", ".join(_shown(entry, packaging)) for packaging in entry.packagings]
+
+
+def _shown(entry: Entry, packaging: Packaging) -> list[str]:
+    names = _all_names(packaging)
+    if packaging.reader == "idx":
+        return [f"{name}[.gz]" for name in names]
+    if packaging.reader == "parquet":
+        return [f"{name}*.parquet (or {entry.name}-{name}*.parquet)" for name in names]
+    return names
 
 
 def _missing(entry: Entry, root: str | Path | None) -> str:
-    base = data_root(root)
-    folders = search_folders(entry, root)
     lines = [
         f"The data set {entry.name!r} ({entry.title}) was not found.",
-        f"Files: {', '.join(expected_files(entry))}.",
-        f"Looked in: {', '.join(map(str, folders))}.",
+        f"Files: {'; or '.join(expected_files(entry))}.",
+        f"Looked in: {', '.join(map(str, search_folders(entry, root)))}.",
     ]
-    for folder in folders:
-        found = files_in(entry, folder, base)
-        absent = [entry.files[role] for role, paths in found.items() if not paths]
-        if len(absent) < len(found):
-            lines.append(f"{folder} has some of them, but not {', '.join(absent)}.")
-    return "\n".join([*lines, _remedy(entry, base)])
+    for place in places(entry, root):
+        found = files_in(entry, place)
+        if len(found.missing) < len(_all_names(place.packaging)):
+            lines.append(f"{place.folder} has some of them, but not {', '.join(found.missing)}.")
+    return "\n".join([*lines, _remedy(entry, root)])
 
 
-def _remedy(entry: Entry, base: Path) -> str:
+def home_folder(entry: Entry, root: str | Path | None = None) -> Path:
+    """Return the folder into which the files of a data set are put."""
+    return own_root(entry.name, root) or data_root(root) / entry.folders[0]
+
+
+def _remedy(entry: Entry, root: str | Path | None) -> str:
     if entry.reader == "digits":
         return "Install scikit-learn, which brings this file."
     ways = [
-        f"put the files into {base / entry.folders[0]}",
-        "name the folder that has them with --data-dir or WEIGHTSCAPE_DATA",
-        f"with a network connection, run 'weightscape data get {entry.name}'",
+        f"put the files into {home_folder(entry, root)}",
+        f"name the folder that has them with --data-dir (or --data-dir {entry.name}=FOLDER) or WEIGHTSCAPE_DATA",
+        f"with a network connection, run 'weightscape data prepare {entry.name}'",
     ]
     if entry.system_folders:
         ways.append(f"on Debian, install {entry.package}")

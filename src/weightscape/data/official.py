@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import functools
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from weightscape.data.cache import keep_arrays, recall_arrays
+from weightscape.data.cifar import read_cifar_binary, read_cifar_python
 from weightscape.data.digits import read_digits, test_rows
-from weightscape.data.entries import ENTRIES, Entry
+from weightscape.data.entry import Entry
 from weightscape.data.files import Located
-from weightscape.data.fingerprinting import refuse_other_data_set
+from weightscape.data.fingerprinting import refuse_other_data_set, source_key
 from weightscape.data.idx import read_idx
+from weightscape.data.mat import read_svhn
 from weightscape.data.parquet import read_parquet
+from weightscape.data.stl import read_stl_images, read_stl_labels
 from weightscape.errors import DataError
 
 
@@ -34,38 +37,92 @@ class Official:
     indices: Tensor
 
 
-_Files: TypeAlias = tuple[tuple[str, tuple[tuple[Path, int], ...]], ...]
+_KEPT: OrderedDict[str, tuple[Official, Official]] = OrderedDict()
+_MOST_KEPT = 2
+_UNCACHED = frozenset({"digits"})
+"""Readers that are faster than a look into the cache."""
 
 
 def read_official(entry: Entry, located: Located) -> tuple[Official, Official]:
     """Return the official training and test set.
 
-    The last two data sets stay in memory, so that the tasks of a study do not decode the same images again. Their
-    tensors are shared: copy before writing.
+    The last two data sets stay in memory, so that the tasks of a study do not decode the same images again; decoded
+    images stay on the disk (:mod:`weightscape.data.cache`), so that other processes need not either. Their tensors are
+    shared: copy before writing.
 
     Raises:
         DataError: If a file is damaged, another data set's, or does not hold what the catalogue says.
     """
     refuse_other_data_set(entry, located)
-    files = tuple(
-        (role, tuple((path, path.stat().st_mtime_ns) for path in paths)) for role, paths in sorted(located.items())
-    )
-    return _read(entry.name, files)
+    return read_located(entry, located)
 
 
-@functools.lru_cache(maxsize=2)
-def _read(name: str, files: _Files) -> tuple[Official, Official]:
-    # The times of change are part of the key alone: a changed file is read again.
-    entry = ENTRIES[name]
-    located = {role: [path for path, _ in paths] for role, paths in files}
-    if entry.reader == "digits":
-        return _digits(entry, located["all"][0])
-    if entry.reader == "parquet":
-        sets = [(read_parquet(located[role], entry.shape), str(located[role][0].parent)) for role in ("train", "test")]
-        train, test = ((images, labels, where, where) for (images, labels), where in sets)
-    else:
-        train, test = (_idx(located[f"{role} images"][0], located[f"{role} labels"][0]) for role in ("train", "test"))
+def read_located(entry: Entry, located: Located) -> tuple[Official, Official]:
+    """Return the official sets from memory, from the cache, or from the files, in this order.
+
+    Raises:
+        DataError: If a file is damaged or does not hold what the catalogue says.
+    """
+    key = source_key(entry, located)
+    if key not in _KEPT:
+        _KEPT[key] = _from_cache(entry, located, key)
+        while len(_KEPT) > _MOST_KEPT:
+            _KEPT.popitem(last=False)
+    _KEPT.move_to_end(key)
+    return _KEPT[key]
+
+
+def forget() -> None:
+    """Forget the data sets that are kept in memory."""
+    _KEPT.clear()
+
+
+def _from_cache(entry: Entry, located: Located, key: str) -> tuple[Official, Official]:
+    if located.reader in _UNCACHED:
+        return _decode(entry, located)
+    if arrays := recall_arrays(key):
+        return _official(arrays, "train"), _official(arrays, "test")
+    train, test = _decode(entry, located)
+    arrays = {"train-images": train.images, "train-labels": train.labels}
+    keep_arrays(key, arrays | {"test-images": test.images, "test-labels": test.labels})
+    return train, test
+
+
+def _official(arrays: dict[str, Tensor], role: str) -> Official:
+    labels = arrays[f"{role}-labels"]
+    return Official(arrays[f"{role}-images"], labels, torch.arange(len(labels)))
+
+
+def _decode(entry: Entry, located: Located) -> tuple[Official, Official]:
+    if located.reader == "digits":
+        return _digits(entry, located.files["all"][0])
+    train, test = (_read(entry, located, role) for role in ("train", "test"))
     return _checked(entry, entry.train_size, *train), _checked(entry, entry.test_size, *test)
+
+
+def _read(entry: Entry, located: Located, role: str) -> tuple[Tensor, Tensor, str, str]:
+    """Return images and labels of one set, and the names of their files for messages."""
+    if located.reader in {"idx", "stl10-binary"}:
+        image_file, label_file = (located.files[f"{role} {part}"][0] for part in ("images", "labels"))
+        if located.reader == "idx":
+            return _idx(image_file, label_file)
+        return read_stl_images(image_file, entry.shape), read_stl_labels(label_file), str(image_file), str(label_file)
+    paths = located.files[role]
+    images, labels = _rows(entry, located.reader, paths)
+    where = str(paths[0] if len(paths) == 1 else paths[0].parent)
+    return images, labels, where, where
+
+
+def _rows(entry: Entry, reader: str, paths: tuple[Path, ...]) -> tuple[Tensor, Tensor]:
+    if reader == "parquet":
+        return read_parquet(paths, entry.shape, entry.label_columns)
+    if reader == "svhn-mat":
+        return read_svhn(paths[0])
+    # CIFAR-100 has two labels per image, and says so in the names of its parquet columns too.
+    column = entry.label_columns[0]
+    if reader == "cifar-binary":
+        return read_cifar_binary(paths, 1 if column == "label" else 2, int(column == "fine_label"))
+    return read_cifar_python(paths, "labels" if column == "label" else f"{column}s")
 
 
 def _idx(image_file: Path, label_file: Path) -> tuple[Tensor, Tensor, str, str]:

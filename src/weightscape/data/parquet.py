@@ -14,10 +14,20 @@ if TYPE_CHECKING:
 
 _IMAGE_COLUMNS = ("img", "image")
 _LABEL_COLUMNS = ("label", "labels")
+_PNG = b"\x89PNG"
 
 
-def encoded_rows(paths: Sequence[Path]) -> Iterator[tuple[bytes, int]]:
+def is_lossless(image: bytes) -> bool:
+    """Return whether an image file is PNG, so that its pixels are the original ones."""
+    return image.startswith(_PNG)
+
+
+def encoded_rows(paths: Sequence[Path], label_columns: Sequence[str] = _LABEL_COLUMNS) -> Iterator[tuple[bytes, int]]:
     """Yield each row's image file (PNG, JPEG, ...) and label, shard by shard.
+
+    Args:
+        paths: The shards, in order.
+        label_columns: Names that the column of labels may have.
 
     Raises:
         DataError: If a file is no parquet file, or lacks the columns, or a row lacks a value.
@@ -28,20 +38,20 @@ def encoded_rows(paths: Sequence[Path]) -> Iterator[tuple[bytes, int]]:
     for path in paths:
         try:
             with pyarrow.parquet.ParquetFile(path) as file:
-                image, label = _columns(file.schema_arrow, path)
+                image, label = _columns(file.schema_arrow, path, label_columns)
                 for batch in file.iter_batches(batch_size=4096, columns=[image, label]):
                     yield from _rows(batch.column(image), batch.column(label), path)
         except (pyarrow.ArrowInvalid, OSError) as error:
             raise DataError(f"{path} is no complete parquet file: {error}. Fetch it again.") from error
 
 
-def _columns(schema: Any, path: Path) -> tuple[str, str]:
+def _columns(schema: Any, path: Path, label_columns: Sequence[str]) -> tuple[str, str]:
     images = [name for name in _IMAGE_COLUMNS if name in schema.names]
-    labels = [name for name in _LABEL_COLUMNS if name in schema.names]
+    labels = [name for name in label_columns if name in schema.names]
     if not images or not labels:
         raise DataError(
             f"{path} has the columns {', '.join(schema.names)}; expected images ({' or '.join(_IMAGE_COLUMNS)}: "
-            f"bytes, or a struct with a field 'bytes') and labels ({' or '.join(_LABEL_COLUMNS)})."
+            f"bytes, or a struct with a field 'bytes') and labels ({' or '.join(label_columns)})."
         )
     return images[0], labels[0]
 
@@ -55,7 +65,9 @@ def _rows(images: Any, labels: Any, path: Path) -> Iterator[tuple[bytes, int]]:
         yield image, int(label)
 
 
-def read_parquet(paths: Sequence[Path], shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+def read_parquet(
+    paths: Sequence[Path], shape: tuple[int, int, int], label_columns: Sequence[str] = _LABEL_COLUMNS
+) -> tuple[Tensor, Tensor]:
     """Return all images ``(n, C, H, W)`` uint8 and labels ``(n,)`` int64 of one split.
 
     Raises:
@@ -66,7 +78,7 @@ def read_parquet(paths: Sequence[Path], shape: tuple[int, int, int]) -> tuple[Te
     channels, height, width = shape
     pixels = bytearray()
     labels: list[int] = []
-    for row, (image, label) in enumerate(encoded_rows(paths)):
+    for row, (image, label) in enumerate(encoded_rows(paths, label_columns)):
         pixels += _decode(image, shape, f"{', '.join(map(str, paths))}, row {row}")
         labels.append(label)
     if not labels:
