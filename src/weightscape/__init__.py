@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from weightscape.batches import as_batches as as_batches
     from weightscape.data.loading import load_data as load_data
+    from weightscape.landscape.barrier import barrier as barrier
+    from weightscape.landscape.diagnosis import diagnose as diagnose
+    from weightscape.landscape.mistakes import shared_mistakes as shared_mistakes
     from weightscape.models.building import build_model as build_model
     from weightscape.models.building import reset_head as reset_head
     from weightscape.models.layers import layer_table as layer_table
     from weightscape.step import Step as Step
     from weightscape.studies.store import Store as Store
     from weightscape.symmetry.activations import match_activations as match_activations
+    from weightscape.symmetry.alignment import match as match
     from weightscape.symmetry.discovery import discover as discover
     from weightscape.symmetry.matching import match_pairs as match_pairs
     from weightscape.symmetry.matching import match_weights as match_weights
@@ -53,9 +57,14 @@ _HOMES = {
     # symmetry
     "Permutation": "symmetry.permutation",
     "discover": "symmetry.discovery",
+    "match": "symmetry.alignment",
     "match_activations": "symmetry.activations",
     "match_pairs": "symmetry.matching",
     "match_weights": "symmetry.matching",
+    # landscape
+    "barrier": "landscape.barrier",
+    "diagnose": "landscape.diagnosis",
+    "shared_mistakes": "landscape.mistakes",
     # transfer
     "transfer_trajectory": "transfer.trajectory",
     # results

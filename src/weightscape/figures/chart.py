@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import textwrap
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LEGEND_MARK, _LEGEND_CHARACTER = 32.0, 4.5  # points: the mark with its gaps, and one character
-_NOTE_CHARACTERS = 120  # of the small font, across the paper's width
+_NOTE_CHARACTERS = 106  # of the small font, across the paper's width
 
 
 class Chart(Figure):
@@ -31,6 +32,15 @@ class Chart(Figure):
         super().__init__(figsize=size, layout="constrained")
         FigureCanvasAgg(self)
         self.numbers = numbers
+
+    def _repr_png_(self) -> bytes:
+        """Let a notebook show the figure, which pyplot does not know."""
+        from weightscape.figures.style import house_style
+
+        buffer = io.BytesIO()
+        with house_style():
+            self.savefig(buffer, format="png")
+        return buffer.getvalue()
 
 
 def new_chart(

@@ -16,7 +16,7 @@ from weightscape.source import import_dotted
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_MODULES = ("learning_curve", "match_summary", "transfer_cosine", "transfer_curve")
+_MODULES = ("barrier", "learning_curve", "match_summary", "transfer_cosine", "transfer_curve")
 _ENTRIES: dict[str, FigureEntry] = {}
 
 

@@ -1,0 +1,1 @@
+"""Loss landscapes: what lies between two networks."""
