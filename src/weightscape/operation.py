@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 from weightscape.errors import ModelError, Problem, SpecificationError, WeightscapeError, did_you_mean
 from weightscape.results import Result
 from weightscape.source import import_dotted
+from weightscape.together import Stack, Together
 
 
 class Artefact:
@@ -74,6 +75,7 @@ class Context:
         progress: Called with the share done in [0, 1] and a short text.
         should_stop: Becomes true when the user asked to stop; long loops save their state and raise
             :class:`~weightscape.errors.Interrupted`.
+        stack: Whether tasks that can be computed together are: by a fixed rule, always or never.
     """
 
     device: str = "cpu"
@@ -81,6 +83,7 @@ class Context:
     partial: Path | None = None
     progress: Callable[[float, str], None] = lambda share, text: None
     should_stop: Callable[[], bool] = lambda: False
+    stack: Stack = "auto"
 
 
 @dataclass(frozen=True)
@@ -106,11 +109,13 @@ class Operation:
         name: The verb.
         version: Raised whenever the meaning of the result or a default changes; part of every key.
         function: The function itself.
+        together: How several tasks are computed at once; None if one by one.
     """
 
     name: str
     version: int
     function: Callable[..., Result]
+    together: Together | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Result:
         """Run the function."""
@@ -188,19 +193,22 @@ def _input(operation_name: str, parameter: inspect.Parameter, hint: Any) -> Inpu
 _REGISTERED: dict[str, Operation] = {}
 
 
-def operation(name: str, *, version: int) -> Callable[[Callable[..., Result]], Operation]:
+def operation(
+    name: str, *, version: int, together: Together | None = None
+) -> Callable[[Callable[..., Result]], Operation]:
     """Register the decorated function as an operation.
 
     Args:
         name: The verb, as studies and the command line write it.
         version: Raised whenever the meaning of the result or a default changes.
+        together: How several tasks are computed at once, where that pays.
 
     Raises:
         WeightscapeError: If the signature cannot serve as a schema.
     """
 
     def register(function: Callable[..., Result]) -> Operation:
-        made = Operation(name, version, function)
+        made = Operation(name, version, function, together)
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
                 raise WeightscapeError(f"Operation {name!r}: the signature is the schema and cannot have {parameter}.")

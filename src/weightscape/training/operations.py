@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+import json
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from weightscape.data.specification import DataSpec
 from weightscape.models.architecture import Architecture
 from weightscape.operation import Context, operation
+from weightscape.together import Together
 from weightscape.training.recipe import Keep, Recipe
 from weightscape.training.result import Evaluation, TrainResult
 
@@ -17,7 +19,20 @@ if TYPE_CHECKING:
 Split: TypeAlias = Literal["train", "validation", "test"]
 
 
-@operation("train", version=1)
+def _label(settings: Any) -> str:
+    """Return what tasks have in common that can be trained as one stack: all but seeds, numbers and schedule."""
+    common = settings.model_dump(mode="json", exclude={"seed", "init_seed", "order_seed"})
+    common["recipe"].pop("schedule")
+    for number in ("lr", "momentum", "betas", "weight_decay"):
+        common["recipe"]["optimizer"].pop(number, None)
+    return json.dumps(common, sort_keys=True)
+
+
+@operation(
+    "train",
+    version=1,
+    together=Together(label=_label, function="weightscape.training.population_operation.train_together"),
+)
 def train(
     start: Weights | None = None,
     *,

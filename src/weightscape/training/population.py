@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import nn
 
 from weightscape.errors import TrainingError
+from weightscape.together import Stack
 from weightscape.training.keeping import kept_steps
-from weightscape.training.population_rule import Stack, StackPlan, plan_stack
+from weightscape.training.population_rule import StackPlan, plan_stack
 from weightscape.training.population_run import Member, StackedRun
 from weightscape.training.recipe import Keep, Recipe
 from weightscape.training.result import TrainResult
@@ -24,6 +25,7 @@ from weightscape.training.run import train_model
 if TYPE_CHECKING:
     from weightscape.data.dataset import Dataset
 
+OnMember: TypeAlias = Callable[[int, Member, str], None]
 _LOG = logging.getLogger(__name__)
 
 
@@ -68,6 +70,7 @@ def train_population(
     resume: str | Path | None = None,
     checkpoint_seconds: float = 60.0,
     on_epoch: Callable[[int, int], None] | None = None,
+    on_member: OnMember | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> TrainedPopulation:
     """Train copies of many networks of one architecture, each as :func:`weightscape.training.run.train_model` would.
@@ -94,6 +97,7 @@ def train_population(
             bits that it would have had. The trajectories read their snapshots from there.
         checkpoint_seconds: Time after which a checkpoint is written within an epoch too.
         on_epoch: Called with the epochs done and to do, of all members together.
+        on_member: Called with the position of a member, what became of it, and how it was trained, as soon as it ends.
         should_stop: Asked before every step; ``True`` writes a checkpoint and stops.
 
     Raises:
@@ -119,6 +123,7 @@ def train_population(
         resume=None if resume is None else Path(resume),
         checkpoint_seconds=checkpoint_seconds,
         on_epoch=on_epoch or (lambda done, total: None),
+        on_member=lambda index, member: on_member(index, member, str(how)) if on_member else None,
         should_stop=should_stop or (lambda: False),
     )
     for group in _groups(len(models), how.group_size):
@@ -160,12 +165,13 @@ class _Work:
         resume: Path | None,
         checkpoint_seconds: float,
         on_epoch: Callable[[int, int], None],
+        on_member: Callable[[int, Member], None],
         should_stop: Callable[[], bool],
     ) -> None:
         self._models, self._dataset, self._recipes, self._order_seeds = models, dataset, recipes, order_seeds
         self._keep, self._device = keep, device
         self._resume, self._checkpoint_seconds = resume, checkpoint_seconds
-        self._on_epoch, self._should_stop = on_epoch, should_stop
+        self._on_epoch, self._on_member, self._should_stop = on_epoch, on_member, should_stop
         self.members: list[Member] = []
         self.sizes: list[int] = []
 
@@ -187,6 +193,8 @@ class _Work:
             return
         self.members += members
         self.sizes += [len(group)] * len(group)
+        for index, member in zip(group, members, strict=True):
+            self._on_member(index, member)
 
     def _alone(self, index: int) -> Member:
         try:

@@ -11,19 +11,19 @@ import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
 from weightscape.errors import TrainingError
+from weightscape.together import Stack
 from weightscape.training.population_obstacles import obstacle
 from weightscape.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from weightscape.data.dataset import Dataset
 
-Stack: TypeAlias = Literal["auto", "always", "never"]
 _SMALL = 256 * 2**20
 """Bytes of activations in a step up to which a network is small. A GPU moves them in about 0.2 ms, the time in which
 the 20 or so kernels of a forward pass are started: below, starting kernels costs more than their work. Not measured."""
