@@ -13,6 +13,7 @@ from typer.testing import Result
 
 from weightscape.data.catalogue import names
 from weightscape.recipes import recipe_names
+from weightscape.studies.record import sealed
 
 Cli = Callable[..., Result]
 
@@ -78,7 +79,7 @@ def test_rows_from_different_machines_are_warned_of(ran: Cli, tmp_path: Path) ->
     record = next((tmp_path / "runs/objects").glob("*/*/object.json"))
     content = json.loads(record.read_text())
     content["environment"]["threads"] = 64
-    record.write_text(json.dumps(content))
+    record.write_text(json.dumps(sealed(content)))
     assert "different threads" in ran("table", "toys", "made").stderr
     ran("report", "toys")
     assert "different threads" in (tmp_path / "runs/studies/toys/report.html").read_text()
@@ -90,6 +91,7 @@ def test_ls_searches_keys_operations_settings_and_studies(ran: Cli) -> None:
     assert len(json.loads(ran("ls", "toy-make", "--json").stdout)) == 4
     assert len(json.loads(ran("ls", "method=b .*|seed=1", "--json").stdout)) == 3
     assert len(json.loads(ran("ls", "toys/joined", "--json").stdout)) == 2
+    assert len(json.loads(ran("ls", "seed=1 method=b", "--json").stdout)) == 1
     assert [row["key"] for row in json.loads(ran("ls", everything[0]["key"], "--json").stdout)] == [
         everything[0]["key"]
     ]

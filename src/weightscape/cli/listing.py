@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from weightscape.cli.printing import warn
 from weightscape.cli.rows import differences, main_metrics
-from weightscape.errors import StoreError
+from weightscape.cli.signatures import plain_text
+from weightscape.errors import Problem, SpecificationError, StoreError
 from weightscape.studies.tables import flattened
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from weightscape.studies.store import Record, Store
+
+_SETTING = re.compile(r"[\w.]+=[\w.+-]+")
 
 
 class Uses:
@@ -45,10 +49,37 @@ class Uses:
         """Return the settings by which a result is told apart in the first stage that uses it."""
         return next(iter(self._found.get(key, {}).values()), "")
 
+    def matcher(self, pattern: str) -> Callable[[Record], bool]:
+        """Return a function that says whether a result fits a pattern.
+
+        Args:
+            pattern: A regular expression, searched for in what is known of the result; or one or more settings
+                ``NAME=VALUE``, which fit a setting of exactly this name (or its last part) and value.
+
+        Raises:
+            SpecificationError: If it is not a regular expression.
+        """
+        words = pattern.split()
+        if words and all(map(_SETTING.fullmatch, words)):
+            wanted = [(name, value) for name, _, value in (word.partition("=") for word in words)]
+            return lambda record: all(_has(record, name, value) for name, value in wanted)
+        try:
+            expression = re.compile(pattern)
+        except re.error as error:
+            raise SpecificationError([Problem("REGEX", "a regular expression", repr(pattern), f"{error}.")]) from error
+        return lambda record: expression.search(self.searchable(record)) is not None
+
     def searchable(self, record: Record) -> str:
         """Return the text that a pattern is searched in."""
         settings = [f"{name}={value}" for name, value in flattened(record.settings).items()]
         return " ".join([record.key, record.content["operation"], *settings, *self.stages(record.key)])
+
+
+def _has(record: Record, name: str, value: str) -> bool:
+    return any(
+        (full == name or full.endswith(f".{name}")) and value in {str(found), plain_text(found)}
+        for full, found in flattened(record.settings).items()
+    )
 
 
 def json_of(record: Record, uses: Uses) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from weightscape import __version__
-from weightscape.cli import data_verbs, network_verbs, study_verbs, workspace_verbs
+from weightscape.cli import data_verbs, keeping_verbs, network_verbs, study_verbs, workspace_verbs
 from weightscape.cli.doctor import doctor
-from weightscape.cli.stopping import terminate_like_interrupt
+from weightscape.cli.stopping import signals_interrupt
 from weightscape.cli.verbs import Verbs, leave
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
 _PANELS: dict[str, list[Callable[..., None]]] = {
     "Studies": [study_verbs.plan, study_verbs.run, study_verbs.status, study_verbs.figure, study_verbs.report],
     "Results": [workspace_verbs.table, workspace_verbs.ls, workspace_verbs.show],
+    "Workspace": [keeping_verbs.verify, keeping_verbs.gc],
     "Networks and data": [network_verbs.layers, network_verbs.symmetry],
     "Help": [workspace_verbs.recipes, doctor],
 }
@@ -57,7 +58,7 @@ def main() -> None:
     Raises:
         SystemExit: With 0; 2 for wrong input; 3 when tasks failed; 130 when interrupted.
     """
-    terminate_like_interrupt()
+    signals_interrupt()
     _replace_closed_streams()
     arguments = sys.argv[1:]
     if "--debug" in arguments:

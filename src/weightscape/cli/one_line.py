@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import re
+import shlex
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
@@ -36,10 +39,15 @@ _OWN = {
     "workspace": options.Workspace,
     "data_dir": options.DataDir,
     "device": options.Device,
+    "workers": options.Workers,
+    "per_gpu": options.PerGpu,
     "threads": options.Threads,
     "as_json": options.Json,
 }
-_RESERVED = {"--where", "--set", "--workspace", "--data-dir", "--device", "--threads", "--json", "--help"}
+_RESERVED = {
+    *("--where", "--set", "--workspace", "--data-dir", "--device", "--workers", "--per-gpu", "--threads", "--json"),
+    "--help",
+}
 
 
 def operation_command(name: str) -> Any:
@@ -121,10 +129,25 @@ def _run(name: str, operation: Operation, given: Mapping[str, Any]) -> int:
         raise SpecificationError([*wrong, *found]) from error
     if wrong:
         raise SpecificationError(wrong)
-    done = compute(opened, device=given["device"], threads=given["threads"])
+    _note_command(opened)
+    computed_by = {name: given[name] for name in ("device", "threads", "workers", "per_gpu")}
+    done = compute(opened, **computed_by)
     _print(opened, done, as_json=given["as_json"])
     report_failures(opened, done)
     return exit_code(done)
+
+
+def _note_command(opened: Opened) -> None:
+    """Note in the workspace that the results were asked for, so that they are no garbage though no study has them."""
+    from weightscape.studies.files import write_text
+
+    note = {"command": shlex.join(["weightscape", *sys.argv[1:]])}
+    with suppress(OSError):  # a workspace that is only read: everything is there already, or the run says what is wrong
+        for key in opened.plan.tasks:
+            path = opened.store.command_file(key)
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_text(path, json.dumps(note))
 
 
 def _study(name: str, operation: Operation, given: Mapping[str, Any], wrong: list[Problem]) -> Study:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from weightscape.errors import Problem, SpecificationError, did_you_mean
 
@@ -140,9 +140,10 @@ def _recorded(name: str, overrides: list[str], store: Store) -> Study:
     from weightscape.studies.specification import apply_overrides, validate_study
 
     path = store.study_folder(name) / "plan.json"
-    document = Document(store.study_plan(name)["document"], {(): str(path)})
+    recorded = store.study_plan(name)
+    document = Document(recorded["document"], {(): str(path)})
     apply_overrides(document, overrides)
-    return validate_study(document)
+    return validate_study(document, Path(recorded["folder"]) if recorded["folder"] else None)
 
 
 def check_device(text: str) -> str:
@@ -157,33 +158,13 @@ def check_device(text: str) -> str:
 
 
 def pick_device(text: str) -> str:
-    """Return the device to compute on.
+    """Return the device to compute on; whether one that is named is there is not looked up.
 
     Raises:
-        SpecificationError: If it is not there.
+        SpecificationError: If it is no name of a device.
     """
-    if check_device(text) == "cpu":
+    from weightscape.studies.workplaces import visible_gpus
+
+    if check_device(text) != "auto":
         return text
-    import torch
-
-    if text == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, number = text.partition(":")
-    count = torch.cuda.device_count() if kind == "cuda" else int(torch.backends.mps.is_available())
-    if int(number or 0) >= count:
-        remedy = "Use --device cpu, or look at 'weightscape doctor'."
-        raise SpecificationError([Problem("--device", "a device of this machine", repr(text), remedy)])
-    return text
-
-
-def use_threads(count: int | None) -> None:
-    """Set the number of CPU threads, for libraries loaded from now on and for torch if it is loaded already."""
-    if count is None:
-        return
-    import os
-
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(count)
-    torch: Any = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(count)
+    return "cuda" if visible_gpus() else "cpu"

@@ -43,9 +43,29 @@ Device: TypeAlias = Annotated[
     str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:1; auto takes a GPU if there is one.")
 ]
 Threads: TypeAlias = Annotated[
-    int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads to compute with.")
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        metavar="N",
+        help="CPU threads of each process; the cores divided by the processes by default.",
+    ),
+]
+Workers: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=0,
+        metavar="N",
+        envvar="WEIGHTSCAPE_WORKERS",
+        help="Processes that compute at the same time, 1 by default; 0 computes in this process, for debuggers.",
+    ),
+]
+PerGpu: TypeAlias = Annotated[
+    int | None, typer.Option("--per-gpu", min=1, metavar="K", help="Processes for each GPU, instead of --workers.")
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON, and nothing else, on stdout.")]
+Pattern: TypeAlias = Annotated[str, typer.Argument(metavar="[REGEX]", help="Regular expression to search for.")]
 DataName: TypeAlias = Annotated[
     str | None, typer.Option("--data", metavar="NAME", help="Data set that gives the shape and the classes.")
 ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weightscape.cli.options import DataDir, Device, Json, Overrides, StudyName, Threads, Workspace
+from weightscape.cli.options import DataDir, Device, Json, Overrides, PerGpu, StudyName, Threads, Workers, Workspace
 from weightscape.cli.verbs import TASKS_FAILED, leave
 from weightscape.errors import Problem, SpecificationError, did_you_mean
 
@@ -38,6 +38,8 @@ def run(
     workspace: Workspace = None,
     data_dir: DataDir = None,
     device: Device = "auto",
+    workers: Workers = None,
+    per_gpu: PerGpu = None,
     threads: Threads = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Only show the plan.")] = False,
     as_json: Json = False,
@@ -48,14 +50,17 @@ def run(
     """
     from weightscape.cli.opening import check_device, open_study
     from weightscape.cli.running import compute, exit_code, report_failures
-    from weightscape.studies.tables import write_study
+    from weightscape.studies.damage import discard_damaged_tables
+    from weightscape.studies.tables import write_plan, write_study
 
     check_device(device)
     opened = open_study(study, overrides=overrides, workspace=workspace, data_dir=data_dir, prefer="bundled")
     if dry_run:
         _print_plan(opened, as_json=as_json)
         return
-    done = compute(opened, device=device, threads=threads)
+    discard_damaged_tables(opened.plan, opened.store)
+    write_plan(opened.plan, opened.store)
+    done = compute(opened, device=device, threads=threads, workers=workers, per_gpu=per_gpu)
     write_study(opened.plan, done.outcomes, opened.store)
     figures: list[StudyFigure] = []
     if not done.interrupted:

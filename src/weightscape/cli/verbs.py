@@ -14,6 +14,7 @@ from weightscape.cli.summaries import declared_operations, operation_summary
 from weightscape.errors import Interrupted, SpecificationError, WeightscapeError, did_you_mean
 
 OPERATIONS_PANEL = "Operations, in one line"
+DAMAGED = 1
 WRONG_INPUT = 2
 TASKS_FAILED = 3
 INTERRUPTED = 130

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weightscape.cli.options import DataDir, Json, Overrides, StudyName, Workspace
+from weightscape.cli.options import DataDir, Json, Overrides, Pattern, StudyName, Workspace
 from weightscape.errors import Problem, SpecificationError, did_you_mean
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from weightscape.cli.opening import Opened
     from weightscape.studies.store import Store
-
-Pattern = Annotated[str, typer.Argument(metavar="[REGEX]", help="Regular expression to search for.")]
 
 
 def table(
@@ -99,7 +97,8 @@ def _table(opened: Opened, stage: str, detail: str | None) -> pandas.DataFrame:
 def ls(pattern: Pattern = "", workspace: Workspace = None, as_json: Json = False) -> None:
     """List the results of the workspace.
 
-    REGEX is searched for in the key, operation, settings (name=value) and studies of each.
+    REGEX is searched for in the key, operation, settings (name=value) and studies of each. Plain settings such as
+    'seed=7' or 'seed=7 method=fgmt' mean exactly these.
     """
     from weightscape.cli.listing import Uses, json_of, rows_by_stage
     from weightscape.cli.opening import open_store
@@ -107,8 +106,8 @@ def ls(pattern: Pattern = "", workspace: Workspace = None, as_json: Json = False
 
     store = open_store(workspace)
     uses = Uses(store)
-    expression = _expression(pattern)
-    found = [record for record in store.records() if expression.search(uses.searchable(record))]
+    wanted = uses.matcher(pattern)
+    found = [record for record in store.records() if wanted(record)]
     if as_json:
         print_json([json_of(record, uses) for record in found])
         return
@@ -177,18 +176,6 @@ def recipes(pattern: Pattern = "", as_json: Json = False) -> None:
 
 def _first_sentence(text: str) -> str:
     return re.split(r"(?<=[.!?:])\s+(?=[A-Z])", text, maxsplit=1)[0]
-
-
-def _expression(pattern: str) -> re.Pattern[str]:
-    """Return a compiled pattern.
-
-    Raises:
-        SpecificationError: If it is not a regular expression.
-    """
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise SpecificationError([Problem("REGEX", "a regular expression", repr(pattern), f"{error}.")]) from error
 
 
 def _input_text(value: Any) -> str:

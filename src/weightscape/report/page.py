@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weightscape.errors import WeightscapeError
 from weightscape.report.cells import HtmlTable, html_table
+from weightscape.studies.files import write_text
 
 if TYPE_CHECKING:
     from weightscape.results import Table
@@ -94,9 +95,7 @@ def write_report(report: Report, path: str | Path) -> Path:
     """Write the page, by way of a draft beside it, so that nobody reads half a page; return its path."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".draft")
-    draft.write_text(render(report), encoding="utf-8")
-    draft.replace(path)
+    write_text(path, render(report))
     return path
 
 

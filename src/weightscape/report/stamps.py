@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from weightscape.studies.files import write_text
 from weightscape.studies.keys import digest
 
 
@@ -42,9 +43,7 @@ def is_current(stamp: Path, source: str, files: Iterable[Path]) -> bool:
 
 def write_stamp(stamp: Path, source: str, files: Iterable[Path]) -> None:
     """Note what files were made from."""
-    draft = stamp.with_suffix(".draft")
-    draft.write_text(json.dumps(_note(source, files), indent=1), encoding="utf-8")
-    draft.replace(stamp)
+    write_text(stamp, json.dumps(_note(source, files), indent=1))
 
 
 def _note(source: str, files: Iterable[Path]) -> dict[str, object]:

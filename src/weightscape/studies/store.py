@@ -7,107 +7,37 @@ disagree with them, and the workspace can be moved or copied as a folder.
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import json
 import logging
 import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from weightscape.errors import StoreError
-from weightscape.results import Result, Scalar
-from weightscape.studies.artefacts import load_artefact, save_artefact
-from weightscape.studies.environment import environment
-from weightscape.studies.plan import Task
+from filelock import FileLock, Timeout
 
-_FORMAT = 1
-_ENTRIES = (
-    *("format", "key", "operation", "version", "settings", "inputs", "content"),
-    *("outputs", "metrics", "seconds", "environment", "files"),
-)
+from weightscape.errors import StoreError
+from weightscape.results import Result
+from weightscape.studies.files import make_durable, reason
+from weightscape.studies.plan import Task
+from weightscape.studies.publishing import write_object
+from weightscape.studies.record import OBJECT, explained
+from weightscape.studies.record import Record as Record
+
+PLAN = "plan.json"
 _LOG = logging.getLogger(__name__)
+# What file systems answer that have no locks: network file systems without a lock server, some FUSE ones.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 def workspace_folder(given: str | Path | None = None) -> Path:
     """Return the workspace: the argument, else ``$WEIGHTSCAPE_WORKSPACE``, else ``./weightscape-runs``."""
     return Path(given or os.environ.get("WEIGHTSCAPE_WORKSPACE") or "weightscape-runs")
-
-
-@dataclass(frozen=True)
-class Record:
-    """A published result, read lazily.
-
-    Attributes:
-        key: Its key.
-        folder: Its folder.
-    """
-
-    key: str
-    folder: Path
-
-    @cached_property
-    def content(self) -> dict[str, Any]:
-        """What ``object.json`` says.
-
-        Raises:
-            StoreError: If it cannot be read.
-        """
-        path = self.folder / "object.json"
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            return {name: found[name] for name in _ENTRIES}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{path} is damaged ({error!r}). {self._remedy}") from error
-
-    @property
-    def _remedy(self) -> str:
-        return f"Remove the folder {self.folder} and run the study again; this result alone is computed anew."
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """All settings of the task, defaults included."""
-        return dict(self.content["settings"])
-
-    @property
-    def metrics(self) -> dict[str, Scalar]:
-        """The scalar fields of the result, without durations."""
-        return dict(self.content["metrics"])
-
-    @property
-    def outputs(self) -> dict[str, str]:
-        """Artefact types by field."""
-        return dict(self.content["outputs"])
-
-    def artefact(self, field: str) -> Any:
-        """Read one field of the result.
-
-        Raises:
-            StoreError: If the result has no such field or its file is damaged.
-        """
-        if field not in self.outputs:
-            raise StoreError(f"The result {self.key} has no field {field!r}; it has {', '.join(self.outputs)}.")
-        try:
-            return load_artefact(self.outputs[field], self.folder, field)
-        except StoreError as error:
-            raise StoreError(f"{error} {self._remedy}") from error
-
-    def missing(self) -> list[str]:
-        """Return the names of the files that are gone, without reading those that are there."""
-        return [name for name in self.content["files"] if not (self.folder / name).is_file()]
-
-    def damaged(self) -> list[str]:
-        """Return the names of the files whose content is not what was published."""
-        return [
-            name
-            for name, checksum in self.content["files"].items()
-            if not (self.folder / name).is_file() or _checksum(self.folder / name) != checksum
-        ]
 
 
 class Store:
@@ -119,7 +49,7 @@ class Store:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._whole: dict[str, bool] = {}
+        self._found: dict[str, Record | None] = {}
 
     def find(self, prefix: str) -> Record:
         """Return the result whose key begins with `prefix`.
@@ -134,22 +64,24 @@ class Store:
         return Record(matches[0].parent.name, matches[0].parent)
 
     def get(self, key: str) -> Record | None:
-        """Return a published result, or None; one with files missing is as good as none."""
-        record = Record(key, self._object_folder(key))
-        return record if (record.folder / "object.json").is_file() and self._is_whole(record) else None
+        """Return a published result, or None; one that is damaged or has files missing is as good as none."""
+        if key not in self._found:
+            record = Record(key, self._object_folder(key))
+            if not (record.folder / OBJECT).is_file():
+                return None
+            self._found[key] = record if self._is_whole(record) else None
+        return self._found[key]
+
+    def forget(self, key: str) -> None:
+        """Look at a result anew the next time: another process may have written it."""
+        self._found.pop(key, None)
 
     def _is_whole(self, record: Record) -> bool:
-        if record.key not in self._whole:
-            try:
-                missing = record.missing()
-                fault = f"{', '.join(missing)} missing" if missing else ""
-            except StoreError as error:
-                fault = str(error.__cause__)
-            if fault:
-                text = "The result %s in %s is damaged (%s); it does not count and running again computes it anew."
-                _LOG.warning(text, record.key, record.folder, fault)
-            self._whole[record.key] = not fault
-        return self._whole[record.key]
+        fault = record.fault()
+        if fault:
+            text = "The result %s in %s is damaged (%s); it does not count and running again computes it anew."
+            _LOG.warning(text, record.key, record.folder, fault)
+        return not fault
 
     def records(self) -> Iterator[Record]:
         """Yield all published results that are whole, by key."""
@@ -184,21 +116,25 @@ class Store:
 
     def study_names(self) -> tuple[str, ...]:
         """Return the names of the studies that were planned in this workspace."""
-        return tuple(sorted(path.parent.name for path in self.folder.glob("studies/*/plan.json")))
+        return tuple(sorted(path.parent.name for path in self.folder.glob(f"studies/*/{PLAN}")))
 
     def study_plan(self, name: str) -> dict[str, Any]:
-        """Return the plan of a study as it was last written.
+        """Return the plan of a study as it was last written: its document, its stages, and the folder of its code.
 
         Raises:
             StoreError: If it cannot be read.
         """
-        path = self.study_folder(name) / "plan.json"
+        path = self.study_folder(name) / PLAN
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            return {entry: found[entry] for entry in ("document", "stages")}
+            return {entry: found[entry] for entry in ("document", "stages")} | {"folder": found.get("folder")}
         except (OSError, ValueError, KeyError, TypeError) as error:
             remedy = "Run the study again from its file to write it anew."
-            raise StoreError(f"{path} is damaged ({error!r}). {remedy}") from error
+            raise StoreError(f"{path} is damaged ({explained(error)}). {remedy}") from error
+
+    def command_file(self, key: str) -> Path:
+        """Return the file that says which one-line command asked for a result."""
+        return self.folder / "commands" / f"{key}.json"
 
     def log_file(self, key: str) -> Path:
         """Return the file that keeps the traceback of a failed task."""
@@ -210,87 +146,118 @@ class Store:
         Raises:
             StoreError: If the folder cannot be written; nothing half-written stays visible.
         """
-        draft = self.folder / "partial" / f"{task.key}.{uuid.uuid4().hex}"
         try:
+            draft = self._new_draft(task.key)
             draft.mkdir(parents=True)
-            for field, artefact in task.operation.outputs.items():
-                save_artefact(artefact, getattr(result, field), draft, field)
-            description = _describe(task, result, seconds=seconds, device=device, files=_checksums(draft))
-            (draft / "object.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
-            _make_durable(draft)
+            write_object(draft, task, result, seconds=seconds, device=device)
             self._move_into_place(task.key, draft)
-        except OSError as error:
-            raise StoreError(f"The result {task.key} cannot be written to {self.folder}: {error}") from error
+        except (OSError, StoreError) as error:
+            if self.get(task.key) is None:  # else another process published it meanwhile
+                said = reason(error) if isinstance(error, OSError) else str(error)
+                raise StoreError(f"The result {task.key} cannot be written to {self.folder}: {said}") from error
         finally:
-            for left in draft.parent.glob(f"{task.key}.*"):  # also what a killed process left
-                shutil.rmtree(left, ignore_errors=True)
-        shutil.rmtree(self.partial_folder(task.key), ignore_errors=True)
-        self.log_file(task.key).unlink(missing_ok=True)
+            self._remove_drafts(task.key)
+        self._remove_traces(task.key)
         return Record(task.key, self._object_folder(task.key))
 
     def discard(self, record: Record) -> None:
-        """Remove a result, for instance a damaged one."""
-        self._whole.pop(record.key, None)
-        shutil.rmtree(record.folder)
+        """Remove a result, for instance a damaged one: first from sight in one step, then from the disk."""
+        self._found.pop(record.key, None)
+        draft = self._new_draft(record.key)
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        record.folder.rename(draft)
+        shutil.rmtree(draft, ignore_errors=True)
+
+    def tidy(self, keys: Iterable[str]) -> None:
+        """Remove what killed processes left of tasks that are published by now; what is being written stays."""
+        folder = self.folder / "partial"
+        left = {path.name.partition(".")[0] for path in folder.iterdir()} if folder.is_dir() else set()
+        for key in left.intersection(keys):
+            if self.get(key) is None:
+                continue
+            with self.claimed(key) as free:
+                if free:
+                    self._remove_drafts(key)
+                    self._remove_traces(key)
+
+    def lock(self, name: str) -> FileLock:
+        """Return the lock of a key, or of something else that two processes must not do at once.
+
+        Raises:
+            StoreError: If the folder of locks cannot be written.
+        """
+        folder = self.folder / "locks"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"The workspace {self.folder} cannot be written: {reason(error)}") from error
+        return FileLock(folder / f"{name}.lock")
+
+    @contextmanager
+    def claimed(self, name: str, *, seconds: float = 0) -> Iterator[bool]:
+        """Hold a lock, if no other process does; yield whether that is so.
+
+        Where the file system has no locks, nobody holds one.
+
+        Args:
+            name: A key, or the name of a lock.
+            seconds: Time to wait for it.
+
+        Raises:
+            StoreError: If the workspace cannot be written.
+        """
+        lock = self.lock(name)
+        try:
+            lock.acquire(timeout=seconds)
+            free = True
+        except Timeout:
+            free = False
+        except NotImplementedError:
+            free = True
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise StoreError(f"The workspace {self.folder} cannot be written: {reason(error)}") from error
+            free = True
+        try:
+            yield free
+        finally:
+            lock.release()
+
+    def is_held(self, name: str) -> bool:
+        """Return whether another process holds a lock."""
+        if not (self.folder / "locks" / f"{name}.lock").is_file():
+            return False
+        with suppress(OSError), self.claimed(name) as free:
+            return not free
+        return False
 
     def _object_folder(self, key: str) -> Path:
         return self.folder / "objects" / key[:2] / key
 
+    def _new_draft(self, key: str) -> Path:
+        return self.folder / "partial" / f"{key}.{uuid.uuid4().hex}"
+
+    def _remove_drafts(self, key: str) -> None:
+        for left in (self.folder / "partial").glob(f"{key}.*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def _remove_traces(self, key: str) -> None:
+        shutil.rmtree(self.partial_folder(key), ignore_errors=True)
+        with suppress(OSError):
+            self.log_file(key).unlink()
+
     def _move_into_place(self, key: str, draft: Path) -> None:
         target = self._object_folder(key)
         target.parent.mkdir(parents=True, exist_ok=True)
+        self._found.pop(key, None)
         try:
             draft.rename(target)
         except OSError:
             # Another process published the same key first (equal keys mean equal results), or a damaged one lies there.
             if not target.is_dir():
                 raise
-            self._whole.pop(key, None)
             if self.get(key) is None:
-                shutil.rmtree(target)
+                self.discard(Record(key, target))
                 draft.rename(target)
-        self._whole.pop(key, None)
-
-
-def _describe(task: Task, result: Result, *, seconds: float, device: str, files: Mapping[str, str]) -> dict[str, Any]:
-    metrics = result.metrics()
-    return {
-        "format": _FORMAT,
-        "key": task.key,
-        "operation": task.operation.name,
-        "version": task.operation.version,
-        "settings": task.settings.model_dump(mode="json"),
-        "inputs": {name: _identities(value) for name, value in task.inputs.items()},
-        "content": dict(task.content),
-        "outputs": dict(task.operation.outputs),
-        "metrics": {name: value for name, value in metrics.items() if not name.endswith("_seconds")},
-        "seconds": {
-            "total": seconds,
-            **{name.removesuffix("_seconds"): value for name, value in metrics.items() if name.endswith("_seconds")},
-        },
-        "environment": environment(device),
-        "files": dict(files),
-    }
-
-
-def _identities(value: Any) -> Any:
-    return [member.identity() for member in value] if isinstance(value, tuple) else value.identity()
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def _checksums(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): _checksum(path) for path in files}
-
-
-def _make_durable(folder: Path) -> None:
-    for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        self._found.pop(key, None)
+        make_durable(target.parent, target.parent.parent)

@@ -6,14 +6,20 @@ Tables depend on the plan and the results alone: no times, no dates, so that run
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weightscape import recipes
 from weightscape.errors import StoreError
 from weightscape.studies.execution import Outcome
+from weightscape.studies.files import drafts, reason, replacing, write_text
 from weightscape.studies.plan import Plan, StagePlan
-from weightscape.studies.store import Store
+from weightscape.studies.store import PLAN, Store
+
+_PATIENCE = 30.0
+"""Seconds to wait for another process that writes the same tables; drafts have names of their own in any case."""
 
 if TYPE_CHECKING:
     import pandas
@@ -26,16 +32,42 @@ def write_study(plan: Plan, outcomes: Mapping[str, Outcome], store: Store) -> Pa
         StoreError: If the folder cannot be written, or a result cannot be read.
     """
     folder = store.study_folder(plan.study.name)
-    try:
+    with _writing(folder), store.claimed(f"study-{plan.study.name}", seconds=_PATIENCE) as alone:
+        if alone:
+            for left in drafts(folder):
+                left.unlink(missing_ok=True)
         _write_files(folder, plan, outcomes, store)
-    except OSError as error:
-        raise StoreError(f"The tables cannot be written to {folder}: {error}.") from error
+    store.tidy(plan.tasks)
     return folder
 
 
+def write_plan(plan: Plan, store: Store) -> None:
+    """Write ``plan.json`` alone, so that the workspace knows the study from the moment at which it begins.
+
+    Raises:
+        StoreError: If it cannot be written.
+    """
+    folder = store.study_folder(plan.study.name)
+    with _writing(folder):
+        write_text(folder / PLAN, json.dumps(describe(plan), indent=1))
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Make a folder, and say so clearly when something cannot be written to it.
+
+    Raises:
+        StoreError: In that case.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise StoreError(f"The tables cannot be written to {folder}: {reason(error)}") from error
+
+
 def _write_files(folder: Path, plan: Plan, outcomes: Mapping[str, Outcome], store: Store) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_text(folder / "plan.json", json.dumps(describe(plan), indent=1))
+    write_text(folder / PLAN, json.dumps(describe(plan), indent=1))
     for name in plan.stages:
         _write_table(folder / f"{name}.parquet", stage_table(plan, name, outcomes, store))
         for field, artefact in plan.stages[name].outputs.items():
@@ -57,10 +89,17 @@ def describe(plan: Plan) -> dict[str, Any]:
     return {
         "format": 1,
         "study": plan.study.name,
+        "folder": _folder(plan),
         "about": plan.study.settings.about,
         "document": document,
         "stages": stages,
     }
+
+
+def _folder(plan: Plan) -> str | None:
+    """Return the folder that user code of the study is imported from; bundled studies have none."""
+    folder = plan.study.folder
+    return None if folder is None or folder.is_relative_to(Path(recipes.__file__).parent) else str(folder)
 
 
 def stage_table(plan: Plan, name: str, outcomes: Mapping[str, Outcome], store: Store) -> pandas.DataFrame:
@@ -119,12 +158,5 @@ def _varying(stage: StagePlan) -> list[dict[str, Any]]:
 
 
 def _write_table(path: Path, table: pandas.DataFrame) -> None:
-    draft = path.with_suffix(".draft")
-    table.to_parquet(draft, index=False)
-    draft.replace(path)
-
-
-def _write_text(path: Path, text: str) -> None:
-    draft = path.with_suffix(".draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    with replacing(path) as draft:
+        table.to_parquet(draft, index=False)

@@ -1,0 +1,60 @@
+"""Write the folder of a result: its artefacts, and ``object.json`` with everything that is known about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from weightscape.results import Result
+from weightscape.studies.artefacts import save_artefact
+from weightscape.studies.environment import environment
+from weightscape.studies.files import make_durable
+from weightscape.studies.plan import Task
+from weightscape.studies.record import OBJECT, checksums, sealed
+
+_FORMAT = 1
+
+
+def write_object(folder: Path, task: Task, result: Result, *, seconds: float, device: str) -> None:
+    """Write a result into a folder that nobody sees yet, durably.
+
+    Args:
+        folder: The folder, which is there and empty.
+        task: What was computed.
+        result: What came out.
+        seconds: Time that it took.
+        device: Where.
+    """
+    for field, artefact in task.operation.outputs.items():
+        save_artefact(artefact, getattr(result, field), folder, field)
+    content = _describe(task, result, seconds=seconds, device=device, files=checksums(folder))
+    plain = json.loads(json.dumps(content))
+    (folder / OBJECT).write_text(json.dumps(sealed(plain), indent=1), encoding="utf-8")
+    make_durable(*folder.rglob("*"), folder)
+
+
+def _describe(task: Task, result: Result, *, seconds: float, device: str, files: Mapping[str, str]) -> dict[str, Any]:
+    metrics = result.metrics()
+    return {
+        "format": _FORMAT,
+        "key": task.key,
+        "operation": task.operation.name,
+        "version": task.operation.version,
+        "settings": task.settings.model_dump(mode="json"),
+        "inputs": {name: _identities(value) for name, value in task.inputs.items()},
+        "content": dict(task.content),
+        "outputs": dict(task.operation.outputs),
+        "metrics": {name: value for name, value in metrics.items() if not name.endswith("_seconds")},
+        "seconds": {
+            "total": seconds,
+            **{name.removesuffix("_seconds"): value for name, value in metrics.items() if name.endswith("_seconds")},
+        },
+        "environment": environment(device),
+        "files": dict(files),
+    }
+
+
+def _identities(value: Any) -> Any:
+    return [member.identity() for member in value] if isinstance(value, tuple) else value.identity()
