@@ -1,0 +1,56 @@
+"""What all settings of training share, and functions of the user's own among them. Loads no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_DOTTED = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
+OWN = "module.function"
+"""The tag, in messages, of a function of the user's own."""
+
+
+class Settings(BaseModel):
+    """Settings that refuse what they do not know and never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OwnFunction(BaseModel):
+    """A function of the user's own: its dotted path, and keyword arguments for it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = Field(pattern=_DOTTED)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments given besides the name."""
+        return dict(self.__pydantic_extra__ or {})
+
+    def fingerprint(self, data_root: Path | None = None) -> str | None:
+        """Return the hash of the source file that defines the function, which is part of the key."""
+        from weightscape.source import source_hash
+
+        return source_hash(self.name)
+
+
+def from_name(value: Any) -> Any:
+    """Return settings for a bare name: ``cosine`` is short for ``{name: cosine}``."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def tag_among(names: Collection[str]) -> Callable[[Any], str | None]:
+    """Return what tells which of several variants a value is: one of `names`, or a function by its dotted path."""
+
+    def tag(value: Any) -> str | None:
+        name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+        if not isinstance(name, str):
+            return None
+        return OWN if name not in names and re.match(_DOTTED, name) else name
+
+    return tag
