@@ -17,6 +17,11 @@ SMALL = {
     "conv8": ({"name": "conv8", "width": 0.1}, "linear3"),
     "resnet18": ({"name": "resnet18", "width": 0.1}, "fc"),
     "tiny10": ("tiny10", "fc"),
+    "lenet": ("lenet", "fc3"),
+    "dense": ("dense", "fc4"),
+    "cnn": ({"name": "cnn", "depth": 2, "channels": 4, "hidden": 5}, "fc_2"),
+    "resnet20_w1": ("resnet20_w1", "fc"),
+    "resnet50": ({"name": "resnet50", "width": 0.05}, "fc"),
 }
 SHAPE = (3, 32, 32)
 

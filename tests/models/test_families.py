@@ -1,21 +1,23 @@
 """The networks are those of the papers: names, shapes, counts."""
 
-import io
 from itertools import pairwise
 
-import numpy as np
-import PIL.Image
-import pyarrow.parquet
 import pytest
 import torch
 from torch import nn
 
 from weightscape.errors import ModelError
+from weightscape.models.architecture import NAMES
 from weightscape.models.building import build_model
 from weightscape.models.layers import layer_table
 
 CIFAR = (3, 32, 32)
-ALL = ["mlp", "conv4", "conv6", "conv8", "resnet18", "tiny10"]
+NARROW = {name: {"name": name, "width": 0.1} for name in ("conv4", "conv6", "conv8")} | {
+    f"{prefix}resnet{depth}": {"name": f"{prefix}resnet{depth}", "width": 0.05}
+    for prefix in ("", "fixup_")
+    for depth in (18, 34, 50)
+}
+ALL = {name: NARROW.get(name, name) for name in NAMES}
 
 
 def count(model):
@@ -30,19 +32,19 @@ def outputs(model, shape):
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("shape", [CIFAR, (1, 28, 28)])
 def test_a_batch_of_one_yields_one_row_of_logits(name, shape):
-    model = build_model(name, shape=shape, classes=7).eval()
+    model = build_model(ALL[name], shape=shape, classes=7).eval()
     assert model(torch.zeros(1, *shape)).shape == (1, 7)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_no_relu_works_in_place(name):
-    model = build_model(name, shape=CIFAR, classes=2)
+    model = build_model(ALL[name], shape=CIFAR, classes=2)
     assert not any(getattr(module, "inplace", False) for module in model.modules())
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_each_module_has_its_own_place_in_the_forward_pass(name):
-    calls = layer_table(build_model(name, shape=CIFAR, classes=2), shape=CIFAR).layers["calls"]
+    calls = layer_table(build_model(ALL[name], shape=CIFAR, classes=2), shape=CIFAR).layers["calls"]
     assert calls.max() == 1
 
 
@@ -192,28 +194,3 @@ def test_tiny10_without_batch_norm_has_the_published_parameters():
     model = build_model({"name": "tiny10", "batch_norm": False}, shape=CIFAR, classes=10)
     assert count(model) == 86_138
     assert not any("bn" in name for name, _ in model.named_modules())
-
-
-def test_published_tiny10_weights_load_and_classify(shared_data):
-    """Trained weights of the authors recognise real images only if every layer is in its place.
-
-    The authors' 84.5 % are not to be had here: copies of CIFAR-10 in lossy JPEG cost about 7 points.
-    """
-    weights = shared_data / "reference" / "tiny10_cifar10" / "in0-gn0" / "110000.pt"
-    images = shared_data / "cifar10" / "cifar10-test.parquet"
-    if not weights.exists() or not images.exists():
-        pytest.skip("the published tiny10 weights or CIFAR-10 are not on this machine")
-    model = build_model("tiny10", shape=CIFAR, classes=10)
-    model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"), strict=True)
-    inputs, labels = read_cifar(images, 400)
-    with torch.no_grad():
-        accuracy = (model.eval()(inputs).argmax(1) == labels).float().mean()
-    assert accuracy > 0.7
-
-
-def read_cifar(path, number):
-    table = next(pyarrow.parquet.ParquetFile(path).iter_batches(number)).to_pylist()
-    pixels = np.stack([np.asarray(PIL.Image.open(io.BytesIO(row["img"]["bytes"]))) for row in table])
-    mean, std = torch.tensor([0.4914, 0.4822, 0.4465]), torch.tensor([0.2023, 0.1994, 0.2010])
-    inputs = ((torch.from_numpy(pixels) / 255 - mean) / std).permute(0, 3, 1, 2)
-    return inputs, torch.tensor([row["label"] for row in table])

@@ -203,6 +203,16 @@ def attention() -> nn.Module:
     return Net(forward, embed=nn.Linear(5, 6), norm=nn.LayerNorm(6), head=nn.Linear(6, 2), **layers)
 
 
+def class_token() -> nn.Module:
+    """A learned token that is repeated for each input and set before the others, as in a vision transformer."""
+
+    def forward(net: Any, x: Tensor) -> Any:
+        stream = torch.cat([net.token.weight[None].expand(len(x), -1, -1), net.embed(x)], 1)
+        return net.head(F.gelu(net.inner(stream)).mean(1))
+
+    return Net(forward, token=nn.Embedding(1, 6), embed=nn.Linear(5, 6), inner=nn.Linear(6, 8), head=nn.Linear(8, 2))
+
+
 def decoder() -> nn.Module:
     return Net(
         lambda net, x: net.out(F.relu(net.stem(x)).view(-1, 6, 3, 3)), stem=nn.Linear(5, 54), out=nn.Conv2d(6, 1, 2)
@@ -266,6 +276,7 @@ ZOO: dict[str, tuple[Callable[[], nn.Module], Tensor, dict[str, int]]] = {
     "crossed_halves": (crossed_halves, VECTORS, {"stem": 4}),
     "squeeze_excitation": (squeeze_excitation, IMAGES, {"stem": 8, "squeeze": 4}),
     "attention": (attention, torch.zeros(2, 4, 5), {"embed": 6, "query": 3}),
+    "class_token": (class_token, torch.zeros(2, 4, 5), {"embed": 6, "inner": 8}),
     "decoder": (decoder, VECTORS, {"stem": 6}),
     "padded_shortcut": (padded_shortcut, IMAGES, {"stem": 4, "wide": 4}),
     "weight_norm": (weight_norm, VECTORS, {"0": 8}),

@@ -114,6 +114,55 @@ def test_the_full_resnet18_has_the_published_sizes() -> None:
     assert inner_and_streams == sorted([64, 128, 256, 512] * 3)
 
 
+FAMILIES = {
+    "lenet": ({}, {"conv1": 6, "conv2": 16, "fc1": 120, "fc2": 84}),
+    "dense": ({}, {"fc1": 300, "fc2": 300, "fc3": 300}),
+    "cnn": ({"depth": 3, "channels": 7, "hidden": 9}, {"conv0": 7, "conv1": 7, "conv2": 7, "fc": 9}),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_small_families_have_a_group_per_hidden_layer_and_they_hold(name: str) -> None:
+    options, expected = FAMILIES[name]
+    model = build_model({"name": name, **options}, shape=(1, 16, 16), classes=5)
+    symmetry = discover(model, torch.zeros(2, 1, 16, 16))
+    assert sizes(symmetry) == expected
+    assert verify_symmetry(model, symmetry).largest_error < 1e-12
+
+
+def test_resnet20_has_three_residual_streams_and_nine_inner_groups() -> None:
+    model = build_model("resnet20_w1", shape=(3, 8, 8), classes=10)
+    symmetry = discover(model, torch.zeros(2, 3, 8, 8))
+    assert sorted(sizes(symmetry).values()) == [16] * 4 + [32] * 4 + [64] * 4
+    assert verify_symmetry(model, symmetry).largest_error < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("name", "streams", "inner"),
+    [
+        ("fixup_resnet18", [4, 8, 16, 32], [4] * 2 + [8] * 2 + [16] * 2 + [32] * 2),
+        *(
+            pytest.param(name, streams, inner, marks=pytest.mark.slow)
+            for name, streams, inner in [
+                ("resnet34", [4, 8, 16, 32], [4] * 3 + [8] * 4 + [16] * 6 + [32] * 3),
+                ("resnet50", [4, 16, 32, 64, 128], [4] * 6 + [8] * 8 + [16] * 12 + [32] * 6),
+                ("fixup_resnet50", [4, 16, 32, 64, 128], [4] * 6 + [8] * 8 + [16] * 12 + [32] * 6),
+            ]
+        ),
+    ],
+)
+def test_deep_resnets_have_a_stream_per_stage_and_groups_inside_each_block(
+    name: str, streams: list[int], inner: list[int]
+) -> None:
+    """Published tables for ResNet-50 give its first stage the permutation of the narrower stem, which is none of it."""
+    model = build_model({"name": name, "width": 1 / 16}, shape=(3, 8, 8), classes=10)
+    symmetry = discover(model, torch.zeros(2, 3, 8, 8))
+    assert sorted(sizes(symmetry).values()) == sorted(streams + inner)
+    evidence = verify_symmetry(model, symmetry)
+    assert evidence.largest_error < 1e-12
+    assert evidence.smallest_effect > 1e-6
+
+
 def test_concatenated_channels_sit_behind_each_other() -> None:
     symmetry = discover(concat_depthwise(), IMAGES)
     assert Axis("head.weight", 1, offset=6) in symmetry.group("right").axes

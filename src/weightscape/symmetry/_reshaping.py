@@ -123,7 +123,7 @@ def reverse(reader: Reader, node: fx.Node) -> Labels:
 
 def expand(reader: Reader, node: fx.Node) -> Labels:
     """Repeat axes of length 1; the equal copies may change places freely."""
-    source = next(iter(arguments_of(node).values()))
+    source = arguments_of(node)["self"]
     before, after = shape_of(source), shape_of(node)
     labels = (*still(len(after) - len(before), LENGTH_ONE), *reader.labels(source))
     sizes = (*[1] * (len(after) - len(before)), *before)
