@@ -1,7 +1,7 @@
 """Weights that others trained and published load strictly, and recognise real images as their authors say.
 
-They do so only if every layer is in its place. CIFAR-10 is here as a lossy copy in JPEG, which costs about 7 points: the
-20 published tiny10 networks reach 84.5 % on the originals and 77.4 % on such a copy.
+They do so only if every layer is in its place. CIFAR-10 is here as a lossy copy in JPEG, which costs about 7 points:
+the 20 published tiny10 networks reach 84.5 % on the originals and 77.4 % on such a copy.
 """
 
 import gzip
