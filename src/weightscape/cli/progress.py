@@ -6,18 +6,22 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from weightscape.cli.printing import cell
 from weightscape.cli.rows import labels, main_metrics
 from weightscape.report.provenance import duration
+from weightscape.studies.ledger import ELSEWHERE
 
 if TYPE_CHECKING:
-    from weightscape.studies.execution import Event, Run
+    from weightscape.studies.execution import Event, Run, Status
     from weightscape.studies.plan import Plan, Task
     from weightscape.studies.store import Store
 
 _REFRESHES_PER_SECOND = 4
+_MOST_LINES = 12
+"""Running tasks that the live display has lines for."""
 
 
 class Display(Protocol):
@@ -30,6 +34,19 @@ class Display(Protocol):
         """Show a line."""
 
 
+@dataclass(frozen=True)
+class Running:
+    """A task at work: when it began, in seconds of the monotonic clock, and the share that is done."""
+
+    begun: float
+    share: float
+
+    def seconds_left(self, now: float, expected: float) -> float:
+        """Return the estimated time to its end, by what is done if it says so, else by the expected time of it all."""
+        spent = now - self.begun
+        return spent / self.share - spent if self.share else max(0.0, expected - spent)
+
+
 class Progress:
     """How far a run is and how long it will take.
 
@@ -40,55 +57,63 @@ class Progress:
         plan: All tasks.
         run: What is known of them before the run.
         store: Where earlier results say how long they took.
+        workers: How many tasks run at a time.
     """
 
-    def __init__(self, plan: Plan, run: Run, store: Store) -> None:
+    def __init__(self, plan: Plan, run: Run, store: Store, *, workers: int = 1) -> None:
         self.title = plan.study.name
         self.total = len(plan.tasks)
-        self.done = run.count("cached")
-        self.failed = self.blocked = 0
+        self.running: dict[str, Running] = {}
+        self._workers = workers
         self._labels, self._store = labels(plan), store
-        self._left = {key: task.operation.name for key, task in plan.tasks.items() if not store.get(key)}
+        self._operations = {key: task.operation.name for key, task in plan.tasks.items()}
+        self._settled: dict[str, Status] = {
+            key: outcome.status for key, outcome in run.outcomes.items() if outcome.status == "cached"
+        }
         self._times: dict[str, list[float]] = {}
-        self._started, self._share = time.monotonic(), 0.0
-        for key, task in plan.tasks.items():
+        for key in self._settled:
             if record := store.get(key):
-                self._times.setdefault(task.operation.name, []).append(float(record.content["seconds"]["total"]))
+                self._times.setdefault(self._operations[key], []).append(float(record.content["seconds"]["total"]))
 
     def take(self, event: Event) -> None:
-        """Count an event."""
+        """Count an event; a task counts once, whatever is said of it."""
         key, outcome = event.task.key, event.outcome
         if outcome is None:
-            if event.share == 0:
-                self._started = time.monotonic()
-            self._share = event.share
+            begun = self.running[key].begun if key in self.running else time.monotonic()
+            self.running[key] = Running(begun, event.share)
             return
-        self._left.pop(key, None)
-        self.done += outcome.status in {"done", "cached"}
-        self.failed += outcome.status == "failed"
-        self.blocked += outcome.status == "blocked"
+        self.running.pop(key, None)
+        if outcome.status == "waiting":  # it was stopped, or what was known of it turned out to be damaged
+            self._settled.pop(key, None)
+            return
+        self._settled[key] = outcome.status
         if outcome.status == "done":
             self._times.setdefault(event.task.operation.name, []).append(outcome.seconds)
-        self._started, self._share = time.monotonic(), 0.0
 
     @property
     def handled(self) -> int:
         """The number of tasks with an outcome."""
-        return self.done + self.failed + self.blocked
+        return len(self._settled)
+
+    @property
+    def failed(self) -> int:
+        """The number of tasks that failed."""
+        return sum(status == "failed" for status in self._settled.values())
 
     def seconds_left(self) -> float | None:
         """Return the estimated time to the end; None before there is anything to estimate from."""
-        spent = time.monotonic() - self._started
-        means = {name: sum(times) / len(times) for name, times in self._times.items()}
-        overall = [seconds for times in self._times.values() for seconds in times]
-        running = spent / self._share if self._share else None
-        if not overall and running is None:
+        now = time.monotonic()
+        finished = [seconds for times in self._times.values() for seconds in times]
+        known = finished or [(now - task.begun) / task.share for task in self.running.values() if task.share]
+        if not known:
             return None
-        typical = sum(overall) / len(overall) if overall else running or 0.0
-        expected = [means.get(name, typical) for name in self._left.values()]
-        if expected and running is not None:
-            expected[0] = running
-        return max(0.0, sum(expected) - spent)
+        means = {name: sum(times) / len(times) for name, times in self._times.items()}
+        typical = sum(known) / len(known)
+        left = 0.0
+        for key in self._operations.keys() - self._settled.keys():
+            expected = means.get(self._operations[key], typical)
+            left += self.running[key].seconds_left(now, expected) if key in self.running else expected
+        return left / self._workers
 
     def name(self, task: Task) -> str:
         """Return the short name of a task."""
@@ -112,16 +137,20 @@ class Progress:
 
 
 class PlainLines:
-    """Prints a line on stderr for each task that is finished."""
+    """Prints a line on stderr for each task that is finished, or left to another run."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
+        self._elsewhere: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         """Count an event; print it when a task ends."""
         self._progress.take(event)
         if event.outcome is not None and event.outcome.status != "waiting":
             self.say(self._progress.line(event))
+        elif event.text == ELSEWHERE and event.task.key not in self._elsewhere:
+            self._elsewhere.add(event.task.key)
+            self.say(f"{self._progress.name(event.task)}: {event.text}")
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -129,25 +158,37 @@ class PlainLines:
 
 
 class LiveDisplay:
-    """Two lines that are redrawn: the whole run, and the task at work. Failures stay above them."""
+    """Lines that are redrawn: one for the whole run, one for each task at work. Failures stay above them."""
 
     def __init__(self, progress: Progress, live: Any) -> None:
         self._progress, self._live = progress, live
-        self._whole = live.add_task(progress.title, total=progress.total, completed=progress.done, note="")
-        self._current = live.add_task("", total=1.0, visible=False, note="")
+        self._whole = live.add_task(progress.title, total=progress.total, completed=progress.handled, note="")
+        self._lines: dict[str, Any] = {}
+        self._free: list[Any] = []
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
-        progress = self._progress
+        progress, key = self._progress, event.task.key
         progress.take(event)
         if event.outcome is None:
-            name = progress.name(event.task)
-            self._live.update(self._current, description=name, completed=event.share, note=event.text, visible=True)
+            line = self._line(key)
+            if line is not None:
+                name = progress.name(event.task)
+                self._live.update(line, description=name, completed=event.share, note=event.text, visible=True)
             return
         self._live.update(self._whole, completed=progress.handled)
-        self._live.update(self._current, visible=False)
+        if key in self._lines:
+            self._free.append(self._lines.pop(key))
+            self._live.update(self._free[-1], visible=False)
         if event.outcome.status == "failed":
             self.say(progress.line(event))
+
+    def _line(self, key: str) -> Any:
+        """Return the line of a task, one that has become free before a new one; None when there are too many."""
+        if key not in self._lines and (self._free or len(self._lines) < _MOST_LINES):
+            new = self._free.pop(0) if self._free else self._live.add_task("", total=1.0, visible=False, note="")
+            self._lines[key] = new
+        return self._lines.get(key)
 
     def say(self, text: str) -> None:
         """Print a line above the display."""
@@ -185,6 +226,7 @@ def _live(progress: Progress) -> Any:
         State(),
         console=Console(stderr=True, highlight=False, markup=False, emoji=False),
         refresh_per_second=_REFRESHES_PER_SECOND,
+        redirect_stdout=sys.stdout.isatty(),  # else what tasks print would not reach the file that stdout goes to
         transient=True,
     )
 

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from weightscape.cli.opening import Opened, check_device, pick_device, use_threads
+from weightscape.cli.opening import Opened, check_device, pick_device
 from weightscape.cli.printing import KEY_SHOWN, note
 from weightscape.cli.rows import known_run, labels
 from weightscape.cli.verbs import INTERRUPTED, TASKS_FAILED
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from weightscape.studies.execution import Run, Status
+    from weightscape.studies.workplaces import Workplace
 
 _LISTED_FAILURES = 20
 
 
-def compute(opened: Opened, *, device: str, threads: int | None) -> Run:
+def compute(
+    opened: Opened, *, device: str, threads: int | None, workers: int | None = None, per_gpu: int | None = None
+) -> Run:
     """Run the tasks that have no result yet; neither torch nor a display is loaded when there are none.
 
     Args:
         opened: The planned study.
         device: Device as the user named it.
-        threads: Number of CPU threads; unchanged when None.
+        threads: Number of CPU threads of each process; the cores divided by the processes when None.
+        workers: Number of processes; 1 by default, 0 for this process.
+        per_gpu: Number of processes for each GPU, instead.
     """
     check_device(device)
     before = known_run(opened.plan, opened.store)
@@ -29,19 +36,43 @@ def compute(opened: Opened, *, device: str, threads: int | None) -> Run:
     if cached == total:
         return before
     from weightscape.cli.progress import Progress, display
-    from weightscape.cli.stopping import second_signal_ends
+    from weightscape.cli.stopping import announce_stopping
     from weightscape.studies.execution import run_plan
+    from weightscape.studies.workplaces import plan_workplaces
     from weightscape.training.memory import keep_freed_memory
 
-    keep_freed_memory()
-    use_threads(threads)
+    here = workers == 0 and per_gpu is None
+    if workers is None and per_gpu is None:
+        workers = 1
     chosen = pick_device(device)
+    places = plan_workplaces(device=chosen, workers=workers, per_gpu=per_gpu, threads=threads)
+    if here:
+        keep_freed_memory()
     if total > 1:
         earlier = f", {cached} from before" if cached else ""
-        note(f"{opened.plan.study.name}: {total} tasks{earlier}")
-    progress = Progress(opened.plan, before, opened.store)
-    with display(progress) as shown, second_signal_ends(shown.say):
-        return run_plan(opened.plan, opened.store, device=chosen, data_root=opened.data_root, listen=shown)
+        note(f"{opened.plan.study.name}: {total} tasks{earlier}{'' if here else _crew(places)}")
+    progress = Progress(opened.plan, before, opened.store, workers=len(places))
+    with display(progress) as shown, announce_stopping(shown.say, end=here):
+        return run_plan(
+            opened.plan,
+            opened.store,
+            workers=workers,
+            per_gpu=per_gpu,
+            device=chosen,
+            threads=threads,
+            data_root=opened.data_root,
+            listen=shown,
+        )
+
+
+def _crew(places: Sequence[Workplace]) -> str:
+    """Return in words how many processes compute with what, unless there is only one."""
+    if len(places) == 1:
+        return ""
+    devices = sorted({place.device for place in places})
+    threads = places[0].threads
+    where = "" if devices == ["cpu"] else f" on {', '.join(devices)}"
+    return f"; {len(places)} workers{where} with {threads} thread{'s' * (threads != 1)} each"
 
 
 def failures(opened: Opened, run: Run) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks the running task to save its state and stop, the second ends the process at once.
+"""Ctrl-C and SIGTERM: the first asks running tasks to save their state and stop, the second ends the run at once.
 
 Python runs signal handlers between its own instructions only, and a task may spend minutes inside one call of a library
 (an assignment problem, a matrix product). The C-level handler writes to a pipe in any case; a thread that reads from it
@@ -17,28 +17,40 @@ from types import FrameType
 from typing import NoReturn
 
 ENDED = 130
-_STOPPING = "Stopping: the running task saves its state. Press Ctrl-C again to end at once."
+_STOPPING = "Stopping: running tasks save their state. Press Ctrl-C again to end at once."
+_ENDED = "Ended. Finished results are kept; the same command continues."
 _SHOW_CURSOR = "\x1b[?25h"
+_IMPORTING = "<frozen importlib"
 
 
-def terminate_like_interrupt() -> None:
-    """Let SIGTERM do what Ctrl-C does, from now on; outside the main thread nothing can be changed."""
+def signals_interrupt() -> None:
+    """Let SIGINT and SIGTERM raise KeyboardInterrupt, from now on; outside the main thread nothing can be changed.
 
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
+    While a module is being imported they end the process instead: nothing has begun then, and libraries turn an
+    exception in the middle of their initialisation into errors of their own.
+    """
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_IMPORTING):
+            os.write(2, b"\nInterrupted.\n")
+            os._exit(ENDED)
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 @contextmanager
-def second_signal_ends(say: Callable[[str], None]) -> Iterator[None]:
-    """Announce the first SIGINT or SIGTERM, and end the process at the second.
-
-    Results are published by one rename, so that ending at any moment leaves no half-written one.
+def announce_stopping(say: Callable[[str], None], *, end: bool) -> Iterator[None]:
+    """Announce at the first SIGINT or SIGTERM that the run stops.
 
     Args:
         say: Shows a line to the user.
+        end: Whether the second signal ends this process at once, for tasks that run in it. Results are published by one
+            rename, so that ending at any moment leaves no half-written one.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -46,7 +58,7 @@ def second_signal_ends(say: Callable[[str], None]) -> Iterator[None]:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    watcher = threading.Thread(target=_watch, args=(reader, say), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(reader, say, end), daemon=True)
     watcher.start()
     try:
         yield
@@ -57,14 +69,15 @@ def second_signal_ends(say: Callable[[str], None]) -> Iterator[None]:
         os.close(reader)
 
 
-def _watch(reader: int, say: Callable[[str], None]) -> None:
+def _watch(reader: int, say: Callable[[str], None], end: bool) -> None:
     heard = 0
     while received := os.read(reader, 1):
-        heard += received[0] in {signal.SIGINT, signal.SIGTERM}
         if received[0] not in {signal.SIGINT, signal.SIGTERM}:
             continue
-        if heard > 1:
+        heard += 1
+        if heard == 1:
+            say(_STOPPING)
+        elif end:
             cursor = _SHOW_CURSOR if sys.stderr.isatty() else ""
-            os.write(2, f"{cursor}\nEnded. Finished results are kept; the same command continues.\n".encode())
+            os.write(2, f"{cursor}\n{_ENDED}\n".encode())
             os._exit(ENDED)
-        say(_STOPPING)

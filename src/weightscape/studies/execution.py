@@ -1,131 +1,105 @@
-"""Run the tasks of a plan in this process, each published as soon as it is done.
+"""Run the tasks of a plan, each published as soon as it is done.
 
 A failing task never stops independent ones; what depends on it is reported as blocked. On Ctrl-C or SIGTERM the running
-task saves its state and the next run continues it.
+tasks save their state and the next run continues them.
 """
 
 from __future__ import annotations
 
 import logging
-import signal
-import threading
-import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any, Literal, TypeAlias
 
-from filelock import FileLock, Timeout
+from weightscape.errors import WeightscapeError
+from weightscape.studies.agenda import Agenda
+from weightscape.studies.inline import compute_here
+from weightscape.studies.ledger import Ledger
+from weightscape.studies.outcomes import Event, Outcome, Run, Status, outcomes_of
+from weightscape.studies.parallel import compute_in_processes
+from weightscape.studies.plan import Plan
+from weightscape.studies.stopping import stop_on_signal
+from weightscape.studies.store import Store
+from weightscape.studies.transport import check_importable
+from weightscape.studies.workplaces import plan_workplaces, use_threads
 
-from weightscape.errors import Interrupted, StoreError, WeightscapeError
-from weightscape.operation import Context
-from weightscape.results import Result
-from weightscape.studies.binding import Bound
-from weightscape.studies.plan import Plan, Task
-from weightscape.studies.store import Record, Store
+__all__ = ["PATIENCE", "Event", "Outcome", "Run", "Status", "outcomes_of", "run_plan"]
 
 _LOG = logging.getLogger(__name__)
-_LOOK_SECONDS = 0.5
-"""Seconds between looks at whether to stop while another process holds a lock."""
-Status: TypeAlias = Literal["done", "cached", "failed", "blocked", "waiting"]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a task.
-
-    Attributes:
-        status: ``done`` now, ``cached`` from before, ``failed``, ``blocked`` by a failure upstream, or ``waiting``.
-        message: Why it failed or is blocked.
-        seconds: Time it took, for a task done now.
-    """
-
-    status: Status
-    message: str = ""
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Event:
-    """Progress of a run, for a display.
-
-    Attributes:
-        task: The task that is spoken of.
-        outcome: What became of it; None while it runs.
-        share: Share of it that is done, in [0, 1].
-        text: What it is doing.
-    """
-
-    task: Task
-    outcome: Outcome | None = None
-    share: float = 0.0
-    text: str = ""
-
-
-@dataclass
-class Run:
-    """The outcomes of a run by key of the task."""
-
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
-    interrupted: bool = False
-
-    def count(self, status: Status) -> int:
-        """Return how many tasks have a status."""
-        return sum(outcome.status == status for outcome in self.outcomes.values())
+PATIENCE = 10.0
+"""Seconds that a running task gets to save its state after the wish to stop."""
 
 
 def run_plan(
     plan: Plan,
     store: Store,
     *,
+    workers: int | None = 0,
+    per_gpu: int | None = None,
     device: str = "cpu",
+    threads: int | None = None,
     data_root: Path | None = None,
     listen: Callable[[Event], None] = lambda event: None,
+    patience: float = PATIENCE,
+    count_gpus: Callable[[], int] | None = None,
 ) -> Run:
     """Compute what the store does not have yet.
+
+    The results, and with the same number of threads their bits, are the same whatever the number of processes.
 
     Args:
         plan: The tasks.
         store: Where results are read from and published to.
-        device: Torch device.
+        workers: Number of processes that compute; 0 computes in this process, where a debugger sees it and a long call
+            into a library cannot be stopped.
+        per_gpu: Number of processes for each GPU of `device`, instead of `workers` (which is None then).
+        device: Torch device: ``cpu``, ``cuda`` (all GPUs in turn), ``cuda:1``, ``mps``.
+        threads: CPU threads of each process; the cores divided by the processes by default, in this process as they
+            are.
         data_root: Folder of data sets.
-        listen: Called at each change, for a display.
+        listen: Called at each change, for a display, always in this thread.
+        patience: Seconds that a running task gets to save its state when the run is to stop, before its process is
+            killed. Killing loses what it did since its last checkpoint.
+        count_gpus: Finds the number of GPUs; torch is asked by default.
 
     Raises:
         StoreError: If there is something to compute and the workspace cannot be written.
+        SpecificationError: If the device is not there, or both `workers` and `per_gpu` are given.
+        WeightscapeError: If processes cannot start or cannot import an operation.
+        KeyboardInterrupt: At the second Ctrl-C or SIGTERM; nothing that is published is lost.
     """
     run = Run(outcomes_of(plan, store))
     if run.count("waiting"):
         store.check_writable()
-    _discard_damaged(plan, store, run.outcomes)
-    with _stoppable() as stopping:
-        for task in plan.tasks.values():
-            if run.outcomes[task.key].status == "cached":
-                continue
-            if stopping.is_set():
-                run.interrupted = True
-                break
-            outcome = _blocked(task, run.outcomes)
-            if outcome is None:
-                context = _context(task, store, device, data_root, stopping, listen)
-                outcome = _run_task(task, store, context)
-            run.outcomes[task.key] = outcome
-            run.interrupted = outcome.status == "waiting"
-            listen(Event(task, outcome))
-            if run.interrupted:
-                break
-    return run
+    _discard_damaged(plan, store, run.outcomes, listen)
+    ledger = Ledger(Agenda(plan, run.outcomes), store, listen)
+    if ledger.agenda.is_finished:
+        return run
+    with stop_on_signal() as stopping:
+        if workers == 0 and per_gpu is None:
+            use_threads(threads)
+            compute_here(ledger, device=device, data_root=data_root, stopping=stopping)
+        else:
+            _check_processes(plan)
+            places = plan_workplaces(
+                device=device, workers=workers, per_gpu=per_gpu, threads=threads, count_gpus=count_gpus
+            )
+            compute_in_processes(ledger, workplaces=places, data_root=data_root, stopping=stopping, patience=patience)
+    return Run(ledger.agenda.outcomes, interrupted=not ledger.agenda.is_finished)
 
 
-def outcomes_of(plan: Plan, store: Store) -> dict[str, Outcome]:
-    """Return what is known of each task without running anything."""
-    return {key: Outcome("cached" if store.get(key) else "waiting") for key in plan.tasks}
+def _check_processes(plan: Plan) -> None:
+    """Refuse what cannot be computed in other processes.
+
+    Raises:
+        WeightscapeError: On systems where workers cannot be started, and for operations that they cannot import.
+    """
+    if os.name != "posix":
+        raise WeightscapeError("Worker processes need Linux or macOS; use --workers 0 to compute in one process.")
+    check_importable(plan.tasks.values())
 
 
-def _discard_damaged(plan: Plan, store: Store, outcomes: dict[str, Outcome]) -> None:
+def _discard_damaged(plan: Plan, store: Store, outcomes: dict[str, Outcome], listen: Callable[[Event], None]) -> None:
     """Remove results that tasks are about to read and whose files are not what was published: they are made anew."""
     sound: set[str] = set()
     for task in reversed(list(plan.tasks.values())):
@@ -140,141 +114,4 @@ def _discard_damaged(plan: Plan, store: Store, outcomes: dict[str, Outcome]) -> 
             store.discard(record)
             if bound.key in outcomes:
                 outcomes[bound.key] = Outcome("waiting")
-
-
-def _blocked(task: Task, outcomes: Mapping[str, Outcome]) -> Outcome | None:
-    for bound in task.upstream():
-        upstream = outcomes.get(bound.key)
-        if upstream is not None and upstream.status in {"failed", "blocked"}:
-            return Outcome("blocked", f"needs {bound.key[:8]}, which {upstream.status}")
-    return None
-
-
-def _context(
-    task: Task,
-    store: Store,
-    device: str,
-    data_root: Path | None,
-    stopping: threading.Event,
-    listen: Callable[[Event], None],
-) -> Context:
-    return Context(
-        device=device,
-        data_root=data_root,
-        partial=store.partial_folder(task.key),
-        progress=lambda share, text: listen(Event(task, None, share, text)),
-        should_stop=stopping.is_set,
-    )
-
-
-def _run_task(task: Task, store: Store, context: Context) -> Outcome:
-    started = time.perf_counter()
-    try:
-        with _locked(store, task.key, context.should_stop):
-            if store.get(task.key):  # computed meanwhile by another process
-                return Outcome("cached")
-            context.progress(0.0, "starting")
-            _call(task, store, context)
-    except Interrupted as error:
-        return Outcome("waiting", str(error))
-    except (Exception, SystemExit) as error:  # the boundary between tasks: whatever one does must not stop the others
-        _write_log(store.log_file(task.key))
-        return Outcome("failed", f"{type(error).__name__}: {error}", time.perf_counter() - started)
-    return Outcome("done", seconds=time.perf_counter() - started)
-
-
-def _write_log(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(traceback.format_exc(), encoding="utf-8")
-    except OSError as error:  # a full disk may be why the task failed; its message is shown all the same
-        _LOG.warning("The log %s cannot be written: %s", path, error)
-
-
-def _call(task: Task, store: Store, context: Context) -> Record:
-    started = time.perf_counter()
-    inputs = {name: _load(value, store) for name, value in task.inputs.items()}
-    settings: dict[str, Any] = {name: getattr(task.settings, name) for name in type(task.settings).model_fields}
-    assert context.partial is not None
-    context.partial.mkdir(parents=True, exist_ok=True)
-    result = task.operation(**inputs, **settings, **({"context": context} if task.operation.takes_context else {}))
-    _check(task, result)
-    return store.publish(task, result, seconds=time.perf_counter() - started, device=context.device)
-
-
-def _check(task: Task, result: object) -> None:
-    """Say of an operation that does not keep its word what it should have returned.
-
-    Raises:
-        WeightscapeError: If the result is none.
-    """
-    if not isinstance(result, Result):
-        expected = "a result (a frozen dataclass derived from weightscape.results.Result)"
-        raise WeightscapeError(
-            f"{task.operation.name!r} should return {expected}, it returned {type(result).__name__}."
-        )
-
-
-def _load(value: Bound | tuple[Bound, ...], store: Store) -> Any:
-    if isinstance(value, tuple):
-        from weightscape.weights.population import Population
-
-        return Population([(bound.key, _load_one(bound, store)) for bound in value])
-    return _load_one(value, store)
-
-
-def _load_one(bound: Bound, store: Store) -> Any:
-    if bound.path is not None:
-        from weightscape.weights.files import load_weights
-
-        return load_weights(bound.path)
-    record = store.get(bound.key)
-    if record is None:
-        raise StoreError(f"The result {bound.key} is not in {store.folder} any more; run the study it is from again.")
-    artefact = record.artefact(bound.field)
-    return artefact if bound.step is None else artefact.at(bound.step)
-
-
-@contextmanager
-def _locked(store: Store, key: str, should_stop: Callable[[], bool]) -> Iterator[None]:
-    """Hold the lock of a key; another process that computes it is waited for, but not against the user's will.
-
-    Raises:
-        Interrupted: If the user asked to stop meanwhile.
-    """
-    folder = store.folder / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{key}.lock")
-    while not lock.is_locked:
-        try:
-            lock.acquire(timeout=_LOOK_SECONDS)
-        except Timeout:
-            if should_stop():
-                raise Interrupted("stopped while another process computes it") from None
-        except NotImplementedError:  # a file system without locks: computing twice is harmless, the first result stays
-            break
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _stoppable() -> Iterator[threading.Event]:
-    """Turn SIGINT and SIGTERM into an event that tasks look at; a second signal ends the process at once."""
-    stopping = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopping
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if stopping.is_set():
-            raise KeyboardInterrupt
-        stopping.set()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopping
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+                listen(Event(plan.tasks[bound.key], outcomes[bound.key]))

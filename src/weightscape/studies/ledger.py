@@ -1,0 +1,65 @@
+"""The books of a run: hand out tasks, take down what became of them, tell whoever listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from weightscape.studies.agenda import Agenda
+from weightscape.studies.outcomes import Event, Outcome
+from weightscape.studies.plan import Task
+from weightscape.studies.store import Store
+
+ELSEWHERE = "another run computes it"
+
+
+class Ledger:
+    """What is to be done, what became of it, and who is told.
+
+    Args:
+        agenda: The tasks.
+        store: Where results are published to.
+        listen: Called at each change.
+
+    Attributes:
+        agenda: The tasks.
+        store: Where results are published to.
+        interrupted: Whether a task was stopped before its end.
+    """
+
+    def __init__(self, agenda: Agenda, store: Store, listen: Callable[[Event], None]) -> None:
+        self.agenda, self.store = agenda, store
+        self.interrupted = False
+        self._listen = listen
+
+    def next_group(self) -> tuple[Task, ...]:
+        """Hand out the tasks to compute together next; none when nothing is ready."""
+        while group := self.agenda.next_group():
+            left = tuple(task for task in group if not self._found(task))
+            if left:
+                return left
+        return ()
+
+    def _found(self, task: Task) -> bool:
+        """Settle a task that another run has published meanwhile."""
+        if self.store.get(task.key) is None:
+            return False
+        self.take(task, Outcome("cached"))
+        return True
+
+    def progress(self, task: Task, share: float, text: str) -> None:
+        """Tell how far a task is."""
+        self._listen(Event(task, None, share, text))
+
+    def take(self, task: Task, outcome: Outcome | None) -> None:
+        """Take down what became of a task; None puts it off, as another run computes it."""
+        if outcome is None:
+            self.agenda.postpone(task)
+            self.progress(task, 0.0, ELSEWHERE)
+        elif outcome.status == "waiting":
+            self.agenda.outcomes[task.key] = outcome
+            self.interrupted = True
+            self._listen(Event(task, outcome))
+        else:
+            self.store.forget(task.key)  # another process wrote what this one may remember otherwise
+            for settled in self.agenda.settle(task, outcome):
+                self._listen(Event(settled, self.agenda.outcomes[settled.key]))

@@ -1,0 +1,169 @@
+"""A worker process: computes the tasks it is sent, and ends with the process that started it.
+
+It hears Ctrl-C from the run alone, not from the terminal, so that the run decides what stops. Everything it prints goes
+through pipes to the run, which shows it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import io
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from types import FrameType
+
+from weightscape.operation import Context
+from weightscape.studies.computing import run_task, write_log
+from weightscape.studies.messages import Halt, Order, Ready, Setup, Share, Verdict
+from weightscape.studies.outcomes import Outcome
+from weightscape.studies.plan import Task
+from weightscape.studies.store import Store
+from weightscape.studies.transport import Parcel, unpack
+from weightscape.studies.workplaces import use_threads
+
+_ABANDONED = 1
+_SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
+_SHARE_SECONDS = 0.1
+"""Shortest time between two reports of progress."""
+
+
+def main(descriptor: int) -> None:
+    """Compute tasks until the other end of the pipe is closed.
+
+    Args:
+        descriptor: The pipe to the run.
+    """
+    faulthandler.enable()
+    _print_line_by_line()
+    connection: Connection = Connection(descriptor)
+    setup: Setup = connection.recv()
+    _end_with(setup.parent)
+    _prepare(setup)
+    inbox = Inbox(connection)
+    _stop_when_terminated(inbox.stopping)
+    connection.send(Ready())
+    while (order := inbox.next_order()) is not None:
+        for parcel in order.parcels:
+            connection.send(Verdict(parcel.key, _outcome(parcel, setup, inbox.stopping, connection)))
+
+
+def _print_line_by_line() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, encoding="utf-8", errors="backslashreplace")
+
+
+def _end_with(parent: int) -> None:
+    """Let the kernel end this process when its parent ends, whatever it is doing; elsewhere the inbox notices."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(_ABANDONED)
+
+
+def _stop_when_terminated(stopping: threading.Event) -> None:
+    """Hear SIGTERM, which cluster managers send to every process, as the wish to stop; Ctrl-C is the run's to hear."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+
+
+def _prepare(setup: Setup) -> None:
+    from weightscape.training.memory import keep_freed_memory
+
+    keep_freed_memory()
+    use_threads(setup.workplace.threads)
+    if setup.workplace.device.startswith("cuda"):
+        import torch
+
+        torch.cuda.set_device(setup.workplace.device)  # for code that says "cuda" without a number
+
+
+class Inbox:
+    """Receives in a thread of its own, so that the wish to stop is heard while a task runs.
+
+    Args:
+        connection: The pipe to the run.
+
+    Attributes:
+        stopping: Set once the run wishes to stop.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.stopping = threading.Event()
+        self._connection = connection
+        self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._busy, self._closed = threading.Event(), threading.Event()
+        threading.Thread(target=self._receive, daemon=True).start()
+
+    def next_order(self) -> Order | None:
+        """Wait for tasks; None once there will be no more."""
+        self._busy.clear()
+        order = self._orders.get()
+        self._busy.set()
+        if order is not None and self._closed.is_set():
+            os._exit(_ABANDONED)
+        return order
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                message = self._connection.recv()
+            except (EOFError, OSError):
+                break
+            if isinstance(message, Halt):
+                self.stopping.set()
+            else:
+                self._orders.put(message)
+        self._closed.set()
+        if self._busy.is_set():  # the run ended in the middle of a task: it was killed
+            os._exit(_ABANDONED)
+        self._orders.put(None)
+
+
+def _outcome(parcel: Parcel, setup: Setup, stopping: threading.Event, connection: Connection) -> Outcome | None:
+    store = Store(setup.store)
+    if stopping.is_set():
+        return Outcome("waiting", "stopped before it began")
+    try:
+        task = unpack(parcel, setup.data_root)
+    except Exception as error:  # foreign code is imported here
+        write_log(store.log_file(parcel.key), traceback.format_exc())
+        return Outcome("failed", f"{type(error).__name__}: {error}")
+    use_threads(setup.workplace.threads)  # a task before may have changed them
+    return run_task(task, store, _context(task, setup, store, stopping, connection))
+
+
+def _context(task: Task, setup: Setup, store: Store, stopping: threading.Event, connection: Connection) -> Context:
+    return Context(
+        device=setup.workplace.device,
+        data_root=setup.data_root,
+        partial=store.partial_folder(task.key),
+        progress=_reporter(task.key, connection),
+        should_stop=stopping.is_set,
+    )
+
+
+def _reporter(key: str, connection: Connection) -> Callable[[float, str], None]:
+    last = -_SHARE_SECONDS
+
+    def report(share: float, text: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _SHARE_SECONDS:
+            last = now
+            connection.send(Share(key, float(share), str(text)))
+
+    return report
