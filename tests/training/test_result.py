@@ -6,11 +6,12 @@ import pandas
 import torch
 
 from weightscape.step import Step
-from weightscape.training.result import TrainResult, summarise
+from weightscape.training.recipe import Recipe
+from weightscape.training.result import TrainResult, binomial_stderr, summarise
 from weightscape.weights.trajectory import Trajectory
 
 
-def _summary(validation: list[float], test: list[float]) -> TrainResult:
+def _summary(validation: list[float], test: list[float], **recipe: object) -> TrainResult:
     rows = [
         {
             "epoch": epoch,
@@ -25,7 +26,16 @@ def _summary(validation: list[float], test: list[float]) -> TrainResult:
         for epoch, (share, other) in enumerate(zip(validation, test, strict=True))
     ]
     trajectory = Trajectory({Step(): {"w": torch.zeros(1)}})
-    return summarise(rows, trajectory, test_count=100, iterations=12, seconds=3.5)
+    return summarise(
+        rows,
+        trajectory,
+        recipe=Recipe.model_validate({"epochs": 4, **recipe}),
+        best={},
+        state={},
+        test_stderr=binomial_stderr(test[-1], 100),
+        iterations=12,
+        seconds=3.5,
+    )
 
 
 def test_the_best_epoch_is_chosen_on_validation_and_reported_on_test() -> None:
@@ -34,6 +44,13 @@ def test_the_best_epoch_is_chosen_on_validation_and_reported_on_test() -> None:
     assert result.best_epoch == 2
     assert result.best_validation_accuracy == 0.9
     assert result.best_test_accuracy == 0.7
+
+
+def test_the_best_epoch_can_be_chosen_by_loss() -> None:
+    shares = [0.1, 0.6, 0.9, 0.9, 0.8]
+    assert _summary(validation=shares, test=shares, best="loss").best_epoch == 2
+    late = {"by": "accuracy", "first_epoch": 3}
+    assert _summary(validation=shares, test=shares, best=late).best_epoch == 3
 
 
 def test_the_final_numbers_are_those_of_the_last_epoch() -> None:

@@ -1,16 +1,12 @@
 """The resume folder of a run: checkpoints and snapshots that survive a kill at any moment.
 
-``EPOCH-ITERATION.safetensors`` holds tensors, ``EPOCH-ITERATION.json`` the rest and the digest of the former. The JSON
-is written last, each file under a temporary name first. A checkpoint counts only if all its digests hold, so that a
-torn write is as good as none, and the one before it is kept. Nothing is pickled.
+A checkpoint is a pair of sealed files called ``EPOCH-ITERATION``. It counts only if its digests and those of the
+snapshots it lists hold; the one before it is kept.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,14 +16,14 @@ from typing import Any
 from pydantic import BaseModel
 from safetensors.torch import load, save
 
-from weightscape.errors import StoreError
 from weightscape.step import Step
 from weightscape.weights.algebra import Weights
+from weightscape.weights.sealed import SealedFolder, read_whole, write_whole
 
 Row = dict[str, float | int | None]
 _LOG = logging.getLogger(__name__)
-_FORMAT = 1
 _NAME = re.compile(r"\d{6,}-\d{9,}")
+_BEST = "best-"
 
 
 class Progress(BaseModel):
@@ -38,6 +34,8 @@ class Progress(BaseModel):
         iteration: Iterations done since.
         rows: The table of epochs.
         snapshots: Digests of the snapshots on disk, by step.
+        best: Digests of the files with the best weights so far, by name; more than one for a population.
+        test_stderr: Standard error of the latest test accuracy.
         seconds: Time spent.
         failures: Why members of a population stopped, by member.
     """
@@ -46,6 +44,8 @@ class Progress(BaseModel):
     iteration: int = 0
     rows: list[Row] = []
     snapshots: dict[str, str] = {}
+    best: dict[str, str] = {}
+    test_stderr: float = 0.0
     seconds: float = 0.0
     failures: dict[str, str] = {}
 
@@ -55,41 +55,12 @@ class Progress(BaseModel):
         return f"{self.epoch:06d}-{self.iteration:09d}"
 
 
-class _Manifest(BaseModel):
-    format: int
-    identity: dict[str, Any]
-    tensors: str
-    progress: Progress
-
-
 @dataclass(frozen=True)
 class Checkpoint:
     """A complete state of a run."""
 
     progress: Progress
     tensors: Weights
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def _write(path: Path, content: bytes) -> str:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
-    return _digest(content)
-
-
-def _differences(mine: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:
-    found = []
-    for key in sorted(mine.keys() | other.keys()):
-        left, right = mine.get(key), other.get(key)
-        if isinstance(left, dict) and isinstance(right, dict):
-            found += _differences(left, right, f"{prefix}{key}.")
-        elif left != right:
-            found.append(f"{prefix}{key} is {left!r} here and {right!r} there")
-    return found
 
 
 class ResumeFolder:
@@ -101,31 +72,40 @@ class ResumeFolder:
     """
 
     def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
-        self._folder = Path(folder)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._identity = json.loads(json.dumps(identity))
-        self._previous: str | None = None
+        self._files = SealedFolder(folder, identity, holds="checkpoints of another run")
+        self._folder = self._files.folder
+        self._previous: Progress | None = None
 
     def snapshot_path(self, step: Step | str) -> Path:
-        """Return the file of a snapshot."""
+        """Return the file of a snapshot, or of the best weights by their name."""
         return self._folder / "snapshots" / f"{step}.safetensors"
 
     def save_snapshot(self, step: Step | str, weights: Weights) -> str:
         """Write a snapshot and return its digest; it counts once a checkpoint lists it."""
         path = self.snapshot_path(step)
         path.parent.mkdir(exist_ok=True)
-        return _write(path, save(weights, metadata={"order": "\n".join(weights)}))
+        return write_whole(path, save(weights, metadata={"order": "\n".join(weights)}))
+
+    def save_best(self, epoch: int, weights: Weights, *, member: str = "") -> dict[str, str]:
+        """Write the best weights so far and return their digest by name, for :attr:`Progress.best`.
+
+        They are removed once neither the latest checkpoint nor the one before lists them.
+        """
+        name = f"{_BEST}{member}{epoch:06d}"
+        return {name: self.save_snapshot(name, weights)}
 
     def save(self, progress: Progress, tensors: Weights) -> None:
         """Write a checkpoint and remove all but this one and the one before."""
-        digest = _write(self._folder / f"{progress.name}.safetensors", save(tensors))
-        manifest = _Manifest(format=_FORMAT, identity=self._identity, tensors=digest, progress=progress)
-        _write(self._folder / f"{progress.name}.json", json.dumps(manifest.model_dump(mode="json")).encode())
+        self._files.write(progress.name, save(tensors), progress.model_dump(mode="json"))
+        recent = [progress, *([self._previous] if self._previous else [])]
         for file in self._folder.iterdir():
             name = file.name.partition(".")[0]
-            if _NAME.fullmatch(name) and name not in {progress.name, self._previous}:
+            if _NAME.fullmatch(name) and name not in {one.name for one in recent}:
                 file.unlink(missing_ok=True)
-        self._previous = progress.name
+        for file in (self._folder / "snapshots").glob(f"{_BEST}*"):
+            if file.name.partition(".")[0] not in {name for one in recent for name in one.best}:
+                file.unlink(missing_ok=True)
+        self._previous = progress.model_copy(deep=True)
 
     def latest(self) -> Checkpoint | None:
         """Return the newest complete checkpoint; ``None`` if there is none.
@@ -135,31 +115,17 @@ class ResumeFolder:
         """
         for path in sorted(self._folder.glob("*-*.json"), reverse=True):
             try:
-                checkpoint = self._read(path)
+                checkpoint = self._read(path.stem)
             except (OSError, ValueError) as error:
                 _LOG.warning("The checkpoint %s is damaged and is not used: %s", path, error)
                 continue
-            self._previous = checkpoint.progress.name
+            self._previous = checkpoint.progress.model_copy(deep=True)
             return checkpoint
         return None
 
-    def _read(self, path: Path) -> Checkpoint:
-        manifest = _Manifest.model_validate(json.loads(path.read_bytes()))
-        self._check_identity(manifest)
-        content = path.with_suffix(".safetensors").read_bytes()
-        if _digest(content) != manifest.tensors:
-            raise ValueError("its tensors do not have the recorded digest")
-        for step, digest in manifest.progress.snapshots.items():
-            if _digest(self.snapshot_path(step).read_bytes()) != digest:
-                raise ValueError(f"the snapshot {step} does not have the recorded digest")
-        return Checkpoint(manifest.progress, load(content))
-
-    def _check_identity(self, manifest: _Manifest) -> None:
-        differences = _differences(self._identity, manifest.identity)
-        if manifest.format != _FORMAT:
-            differences.append(f"the format is {_FORMAT} here and {manifest.format} there")
-        if differences:
-            raise StoreError(
-                f"{self._folder} holds checkpoints of another run: {'; '.join(differences[:5])}. "
-                "Give this run a folder of its own, or remove that one if it is no longer needed."
-            )
+    def _read(self, stem: str) -> Checkpoint:
+        facts, content = self._files.read(stem)
+        progress = Progress.model_validate(facts)
+        for name, digest in {**progress.snapshots, **progress.best}.items():
+            read_whole(self.snapshot_path(name), digest)
+        return Checkpoint(progress, load(content))

@@ -48,7 +48,7 @@ def evaluate(
         batch_size: Images per forward pass of a split; it does not change the result beyond rounding.
         device: Where to evaluate: where the model is by default, elsewhere on a copy.
         criterion: The loss of a recipe, instead of `loss`.
-        should_stop: Asked before every batch.
+        should_stop: Asked between batches.
 
     Returns:
         The mean loss over samples, and the accuracy: the share of right classes where targets are classes ``(n,)`` of
@@ -71,7 +71,7 @@ def evaluate(
     count, several = 0, False
     with evaluation_mode(model):
         for batch in given:
-            if should_stop is not None and should_stop():
+            if count and should_stop is not None and should_stop():
                 raise Interrupted("The evaluation was stopped; nothing of it is kept.")
             outputs = given.outputs(model, batch)
             if given.default_loss and batch.labelled:

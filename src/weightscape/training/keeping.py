@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
-from weightscape.errors import TrainingError
+import math
+
+from weightscape.errors import DataError, TrainingError
 from weightscape.step import Step
-from weightscape.training.recipe import Keep
+from weightscape.training.recipe import Keep, Recipe
+
+
+def epoch_length(images: int, recipe: Recipe) -> int:
+    """Return the number of iterations in an epoch.
+
+    Args:
+        images: Images in the training split.
+        recipe: Its batch size, and whether the last, smaller batch is used.
+
+    Raises:
+        DataError: If there is no batch.
+    """
+    if not images:
+        raise DataError("Expected at least one image to train on, received an empty training split.")
+    if recipe.last_batch == "kept":
+        return math.ceil(images / recipe.batch_size)
+    if images < recipe.batch_size:
+        raise DataError(
+            f"Expected at least one full batch of {recipe.batch_size}, received {images} training images, and the "
+            "recipe says 'last_batch: dropped'. Use smaller batches, or keep the last one."
+        )
+    return images // recipe.batch_size
 
 
 def kept_steps(keep: Keep, *, epochs: int, iterations: int) -> dict[int, Step]:

@@ -131,6 +131,21 @@ def check_logits(logits: Tensor, labels: Any) -> None:
         )
 
 
+def check_labels(labels: Tensor, loss: Loss) -> None:
+    """Check that the labels of a training split suit a loss, before anything is computed.
+
+    Raises:
+        DataError: If images have several labels each, for which the cross-entropy of a softmax has no meaning.
+    """
+    if not isinstance(loss, CrossEntropy) or not labels.is_floating_point():
+        return
+    if not torch.allclose(labels.sum(1), torch.ones(len(labels), dtype=labels.dtype, device=labels.device), atol=1e-4):
+        raise DataError(
+            "Expected classes, or soft labels that sum to 1, for the loss 'cross-entropy'; received several labels per "
+            "image. Write 'loss: binary-cross-entropy' in the recipe."
+        )
+
+
 def _found(settings: OwnLoss) -> Callable[..., Any]:
     function: Any = import_dotted(settings.name)
     if not callable(function):

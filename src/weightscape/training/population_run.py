@@ -19,9 +19,11 @@ from weightscape.training.identity import run_identity
 from weightscape.training.keeping import kept_steps
 from weightscape.training.population_learner import StackedLearner
 from weightscape.training.recipe import Keep, Recipe
-from weightscape.training.result import TrainResult, summarise
+from weightscape.training.result import TrainResult, binomial_stderr, summarise
 from weightscape.training.schedules import learning_rate
+from weightscape.training.selection import best_epoch
 from weightscape.weights.algebra import Weights
+from weightscape.weights.files import load_weights
 from weightscape.weights.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ class StackedRun:
         self._active = list(range(len(models)))
         self._rows: list[list[Row]] = [[] for _ in models]
         self._snapshots: list[dict[Step, Weights | Path]] = [{} for _ in models]
+        self._best: list[Weights | Path] = [{} for _ in models]
         self._failures: dict[int, TrainingError] = {}
         self._progress = Progress()
         self._folder: ResumeFolder | None = None
@@ -116,6 +119,9 @@ class StackedRun:
             member, _, step = name.partition("-")
             assert self._folder is not None
             self._snapshots[int(member)][Step.parse(step)] = self._folder.snapshot_path(name)
+        for name in self._progress.best:
+            assert self._folder is not None
+            self._best[int(name.split("-")[1])] = self._folder.snapshot_path(name)
 
     def _train_epoch(self, should_stop: Callable[[], bool]) -> None:
         progress = self._progress
@@ -164,11 +170,14 @@ class StackedRun:
         batch = max(self._batch_size, _EVALUATION_IMAGES // len(self._active))
         splits = (self._dataset.validation, self._dataset.test)
         validations, tests = (self._learner.evaluate(split, batch_size=batch) for split in splits)
-        for member, own, validation, test in zip(self._active, training, validations, tests, strict=True):
+        measured = zip(self._active, training, validations, tests, strict=True)
+        for position, (member, own, validation, test) in enumerate(measured):
             row: Row = {"epoch": len(self._rows[member]), **own}
             row |= dict(zip(("validation_loss", "validation_accuracy"), validation, strict=True))
             row |= dict(zip(("test_loss", "test_accuracy"), test, strict=True))
             self._rows[member].append(row)
+            if best_epoch(self._rows[member], self._recipes[member].best) == row["epoch"]:
+                self._keep_best(position, member)
         return [loss for loss, _ in validations]
 
     def _check(self, losses: Sequence[float], split: str) -> None:
@@ -204,6 +213,15 @@ class StackedRun:
                 self._progress.snapshots[name] = self._folder.save_snapshot(name, weights)
                 self._snapshots[member][step] = self._folder.snapshot_path(name)
 
+    def _keep_best(self, position: int, member: int) -> None:
+        weights, prefix = self._learner.weights(position), f"{member:04d}-"
+        self._best[member] = weights
+        if self._folder:
+            others = {name: digest for name, digest in self._progress.best.items() if f"-{prefix}" not in name}
+            written = self._folder.save_best(len(self._rows[member]) - 1, weights, member=prefix)
+            self._progress.best = others | written
+            self._best[member] = self._folder.snapshot_path(next(iter(written)))
+
     def _save(self) -> None:
         """Write a checkpoint, where there is a folder for it."""
         now = time.monotonic()
@@ -219,10 +237,14 @@ class StackedRun:
         raise Interrupted(f"The training of {len(self._rows)} networks was stopped at {step}; {rest}.")
 
     def _result(self, member: int) -> TrainResult:
+        best = self._best[member]
         return summarise(
             self._rows[member],
             Trajectory(self._snapshots[member], iterations_per_epoch=self._length),
-            test_count=len(self._dataset.test),
+            recipe=self._recipes[member],
+            best=load_weights(best) if isinstance(best, Path) else best,
+            state={},
+            test_stderr=binomial_stderr(float(self._rows[member][-1]["test_accuracy"] or 0), len(self._dataset.test)),
             iterations=self._epochs * self._length,
             seconds=self._progress.seconds / len(self._rows),
         )

@@ -13,22 +13,34 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import nn
 
-from weightscape.errors import DataError, Interrupted, TrainingError
+from weightscape.errors import Interrupted, TrainingError
 from weightscape.step import Step
 from weightscape.training.checkpoint import Progress, ResumeFolder
+from weightscape.training.continuation import (
+    EarlierRun,
+    check_earlier,
+    epochs_of,
+    rows_of,
+    state_of,
+    state_to_keep,
+    test_stderr_of,
+)
 from weightscape.training.evaluation import evaluate
 from weightscape.training.identity import run_identity
-from weightscape.training.keeping import kept_steps
+from weightscape.training.keeping import epoch_length, kept_steps
 from weightscape.training.learner import Learner
+from weightscape.training.losses import check_labels
 from weightscape.training.noise import private_noise
 from weightscape.training.recipe import Keep, Recipe
-from weightscape.training.result import TrainResult, summarise
-from weightscape.training.schedules import learning_rate
+from weightscape.training.result import Evaluation, TrainResult, summarise
+from weightscape.training.schedules import changes_within_epochs, check_schedule, rates
+from weightscape.training.selection import best_epoch, has_stalled
 from weightscape.weights.algebra import Weights
+from weightscape.weights.files import load_weights
 from weightscape.weights.trajectory import Trajectory
 
 if TYPE_CHECKING:
-    from weightscape.data.dataset import Dataset
+    from weightscape.data.dataset import Dataset, Split
 
 OnEpoch: TypeAlias = Callable[[int, int, Mapping[str, float | int | None]], None]
 _LOOK_EVERY = 100
@@ -46,6 +58,7 @@ def train_model(
     device: str | torch.device = "cpu",
     resume: str | Path | None = None,
     checkpoint_seconds: float = 60.0,
+    earlier: EarlierRun | None = None,
     on_epoch: OnEpoch | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> TrainResult:
@@ -58,31 +71,43 @@ def train_model(
     Args:
         model: Initial weights; never changed. Parameters that require no gradient stay as they are.
         dataset: Training, validation and test split, and how to augment.
-        recipe: Epochs, batch size, optimiser and schedule.
+        recipe: Epochs, batch size, optimiser, schedule, loss, and when to stop.
         order_seed: Seed of the order of samples, the augmentation and the noise.
         keep: Which snapshots to keep: both ends, all epochs, or the listed steps (``0ep`` is initialisation).
         device: Where to train.
         resume: Folder of checkpoints, written after every epoch and read at the start. It then also holds the
             snapshots: the trajectory reads them from there, so save it elsewhere before removing the folder.
         checkpoint_seconds: Time after which a checkpoint is written within an epoch too.
+        earlier: The result of the same run with fewer epochs, from which this one goes on; the result is that of a run
+            from the start, to the bit. It must be the same in all else, which is not checked beyond its initial
+            weights. A state in `resume` goes before it.
         on_epoch: Called with the epochs done, all epochs, and the last row of the table; once at the start as well;
             never for a run of 0 epochs.
-        should_stop: Asked before every step; ``True`` writes a checkpoint and stops.
+        should_stop: Asked before every step and during evaluations; ``True`` writes a checkpoint and stops.
 
     Raises:
-        TrainingError: If a step to keep lies beyond the run, or the loss is no longer finite.
+        TrainingError: If a step to keep lies beyond the run, `earlier` cannot be continued, a function of the user's
+            own is not called as it should be, memory does not suffice, or the loss is no longer finite.
         DataError: If a split is empty, or has labels that the model has no logits for.
         StoreError: If `resume` holds checkpoints of another run.
         Interrupted: If `should_stop` said so.
     """
-    run = _Run(model, dataset, recipe=recipe, order_seed=order_seed, keep=keep, device=device)
+    run = _Run(
+        model,
+        dataset,
+        recipe=recipe,
+        order_seed=order_seed,
+        keep=keep,
+        device=device,
+        should_stop=should_stop or (lambda: False),
+    )
     if resume is not None:
         run.attach(resume, model, checkpoint_seconds)
     with private_noise(run.learner.device):
-        run.begin()
+        run.begin(earlier)
         _report(run, on_epoch)
-        while run.progress.epoch < recipe.epochs:
-            run.train_epoch(should_stop or (lambda: False))
+        while run.progress.epoch < recipe.epochs and not has_stalled(run.progress.rows, recipe):
+            run.train_epoch()
             run.close_epoch()
             _report(run, on_epoch)
     return run.result()
@@ -105,17 +130,20 @@ class _Run:
         order_seed: int,
         keep: Keep,
         device: str | torch.device,
+        should_stop: Callable[[], bool],
     ) -> None:
-        if not len(dataset.train):
-            raise DataError("Expected at least one image to train on, received an empty training split.")
+        check_labels(dataset.train.labels, recipe.loss)
+        check_schedule(recipe)
         self.dataset = dataset
         self.recipe = recipe
         self.order_seed = order_seed
-        self.length = math.ceil(len(dataset.train) / recipe.batch_size)
+        self.should_stop = should_stop
+        self.length = epoch_length(len(dataset.train), recipe)
         self.kept = kept_steps(keep, epochs=recipe.epochs, iterations=self.length)
         self.learner = Learner(model, recipe, device)
         self.progress = Progress()
         self.snapshots: dict[Step, Weights | Path] = {}
+        self.best: Weights | Path = {}
         self.folder: ResumeFolder | None = None
         self.checkpoint_seconds = math.inf
         self.clock = time.monotonic()
@@ -133,19 +161,38 @@ class _Run:
         self.folder = ResumeFolder(folder, identity)
         self.checkpoint_seconds = checkpoint_seconds
 
-    def begin(self) -> None:
-        """Continue from the newest checkpoint, or record the state before training."""
+    def begin(self, earlier: EarlierRun | None) -> None:
+        """Continue from the newest checkpoint or an earlier run, or record the state before training."""
         checkpoint = self.folder.latest() if self.folder else None
-        if self.folder is None or checkpoint is None:
+        if self.folder and checkpoint:
+            self.learner.restore(checkpoint.tensors)
+            self.progress = checkpoint.progress
+            self.snapshots = {Step.parse(text): self.folder.snapshot_path(text) for text in self.progress.snapshots}
+            for name in self.progress.best:
+                self.best = self.folder.snapshot_path(name)
+            _LOG.info("Training continues from %s", self.step)
+        elif earlier is not None:
+            self.take_over(earlier)
+        if not self.progress.rows:
             self.learner.begin_epoch(self.order_seed, 0)
             self.keep_snapshot()
             self.record(lr=None, train_loss=None, train_accuracy=None)
             self.save()
-            return
-        self.learner.restore(checkpoint.tensors)
-        self.progress = checkpoint.progress
-        self.snapshots = {Step.parse(text): self.folder.snapshot_path(text) for text in self.progress.snapshots}
-        _LOG.info("Training continues from %s", self.step)
+
+    def take_over(self, earlier: EarlierRun) -> None:
+        """Go to the end of an earlier run."""
+        check_earlier(earlier, self.learner.weights(), kept=self.kept, length=self.length, recipe=self.recipe)
+        epochs = epochs_of(earlier)
+        self.learner.continue_from(earlier.trajectory.at(Step(epochs)), state_of(earlier))
+        self.progress.epoch, self.progress.rows = epochs, rows_of(earlier)
+        self.progress.test_stderr = test_stderr_of(earlier)
+        for total, step in self.kept.items():
+            if total <= epochs * self.length:
+                self.put_snapshot(step, earlier.trajectory.at(step))
+        self.put_best(best_epoch(self.progress.rows, self.recipe.best), earlier.best)
+        self.keep_last_of_stalled()
+        self.save()
+        _LOG.info("Training continues an earlier run of %d epochs", epochs)
 
     @property
     def step(self) -> Step:
@@ -154,13 +201,21 @@ class _Run:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the present epoch."""
-        return learning_rate(self.recipe, self.progress.epoch)
+        """The learning rate of the first step of the present epoch."""
+        return rates(self.recipe, self.progress.epoch, length=self.length).lr
 
-    def train_epoch(self, should_stop: Callable[[], bool]) -> None:
+    def set_rates(self) -> None:
+        """Set the learning rate, and the momentum where the schedule moves it, of the next step."""
+        now = rates(self.recipe, self.progress.epoch, self.progress.iteration, length=self.length)
+        self.learner.set_learning_rate(now.lr)
+        if now.momentum is not None:
+            self.learner.set_momentum(now.momentum)
+
+    def train_epoch(self) -> None:
         """Take the steps of the present epoch that were not taken yet."""
         progress = self.progress
-        self.learner.set_learning_rate(self.lr)
+        self.set_rates()
+        every_step = changes_within_epochs(self.recipe)
         if not progress.iteration:
             self.learner.begin_epoch(self.order_seed, progress.epoch)
         batches = self.dataset.train.epoch(
@@ -169,9 +224,11 @@ class _Run:
             epoch=progress.epoch,
             augment=self.dataset.settings.augment,
         )
-        for images, labels in islice(batches, progress.iteration, None):
-            if should_stop():
+        for images, labels in islice(batches, progress.iteration, self.length):
+            if self.should_stop():
                 self.interrupt()
+            if every_step:
+                self.set_rates()
             self.learner.step(images, labels)
             progress.iteration += 1
             if progress.iteration % _LOOK_EVERY == 0:
@@ -187,6 +244,7 @@ class _Run:
         validation_loss = self.record(lr=lr, train_loss=loss, train_accuracy=accuracy)
         self.check(validation_loss, "validation")
         self.progress.epoch, self.progress.iteration = self.progress.epoch + 1, 0
+        self.keep_last_of_stalled()
         self.save()
 
     def check(self, loss: float, split: str) -> None:
@@ -202,26 +260,57 @@ class _Run:
             )
 
     def record(self, **training: float | None) -> float:
-        """Add a row for the epochs done so far and return the validation loss."""
-        validation, test = (
-            evaluate(self.learner.model, split, device=self.learner.device)
-            for split in (self.dataset.validation, self.dataset.test)
-        )
+        """Add a row for the epochs done so far and return the validation loss; remember the weights if it is the best.
+
+        Raises:
+            Interrupted: If the user asked to stop; nothing is recorded then.
+        """
+        try:
+            validation, test = self.measure(self.dataset.validation), self.measure(self.dataset.test)
+        except Interrupted:
+            self.interrupt()
         row = {"epoch": len(self.progress.rows), **training}
         row |= {"validation_loss": validation.loss, "validation_accuracy": validation.accuracy}
         row |= {"test_loss": test.loss, "test_accuracy": test.accuracy}
         self.progress.rows.append(row)
+        self.progress.test_stderr = test.accuracy_stderr
+        if best_epoch(self.progress.rows, self.recipe.best) == row["epoch"]:
+            self.put_best(len(self.progress.rows) - 1, self.learner.weights())
         return validation.loss
+
+    def measure(self, split: Split) -> Evaluation:
+        """Evaluate the present weights."""
+        learner = self.learner
+        return evaluate(
+            learner.model, split, device=learner.device, criterion=learner.criterion, should_stop=self.should_stop
+        )
 
     def keep_snapshot(self) -> None:
         """Keep the present weights if this step is to be kept."""
         step = self.kept.get(self.step.total(self.length))
-        if step is None:
-            return
-        self.snapshots[step] = weights = self.learner.weights()
+        if step is not None:
+            self.put_snapshot(step, self.learner.weights())
+
+    def keep_last_of_stalled(self) -> None:
+        """Keep the weights at which a run stops early where those of its last epoch were to be kept."""
+        final = self.recipe.epochs * self.length
+        if has_stalled(self.progress.rows, self.recipe) and final in self.kept and self.step not in self.snapshots:
+            self.put_snapshot(self.step, self.learner.weights())
+
+    def put_snapshot(self, step: Step, weights: Weights) -> None:
+        """Keep weights in memory, or on disk where there is a folder."""
+        self.snapshots[step] = weights
         if self.folder:
             self.progress.snapshots[str(step)] = self.folder.save_snapshot(step, weights)
             self.snapshots[step] = self.folder.snapshot_path(step)
+
+    def put_best(self, epoch: int, weights: Weights) -> None:
+        """Replace the best weights so far; those that are kept anyway are not written twice."""
+        self.best = weights
+        if self.folder:
+            kept = self.progress.snapshots.get(str(Step(epoch)))
+            self.progress.best = {str(Step(epoch)): kept} if kept else self.folder.save_best(epoch, weights)
+            self.best = self.folder.snapshot_path(next(iter(self.progress.best)))
 
     def save(self) -> None:
         """Write a checkpoint, where there is a folder for it."""
@@ -242,10 +331,15 @@ class _Run:
 
     def result(self) -> TrainResult:
         """Return what the run found."""
+        progress = self.progress
         return summarise(
-            self.progress.rows,
+            progress.rows,
             Trajectory(self.snapshots, iterations_per_epoch=self.length),
-            test_count=len(self.dataset.test),
+            recipe=self.recipe,
+            best=load_weights(self.best) if isinstance(self.best, Path) else self.best,
+            state=state_to_keep(self.recipe, self.learner, epochs=progress.epoch, test_stderr=progress.test_stderr),
+            test_stderr=progress.test_stderr,
             iterations=self.step.total(self.length),
-            seconds=self.progress.seconds,
+            micro_batches=self.learner.parts,
+            seconds=progress.seconds,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ def has_stalled(rows: Rows, recipe: Recipe) -> bool:
 
 
 def _gains(rows: Rows, best: BestEpoch) -> list[float]:
-    """Return by epoch what is the better the higher it is."""
-    if best.by == "accuracy":
-        return [float(row["validation_accuracy"]) for row in rows]
-    return [-float(row["validation_loss"]) for row in rows]
+    """Return by epoch what is the better the higher it is; what is no number is the worst."""
+    sign, name = (1, "validation_accuracy") if best.by == "accuracy" else (-1, "validation_loss")
+    gains = [sign * float(row[name]) for row in rows]
+    return [-math.inf if math.isnan(gain) else gain for gain in gains]
