@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -52,16 +50,18 @@ def _replace(path: Path, stored: Weights, metadata: dict[str, str]) -> None:
 
 
 def load_weights(path: str | Path, device: str = "cpu") -> Weights:
-    """Read weights from a safetensors file, in the order in which they were written where that is recorded.
+    """Read weights from a file, in the order in which they were written where that is recorded.
 
-    A state dict that ``torch.save`` wrote (``.pt``, ``.pth``) is read too; objects in it other than tensors are refused
-    and never executed.
+    Besides safetensors, whatever ``torch.save`` wrote is read (``.pt``, ``.pth``, ``.ckpt``, ...): a state dict, alone
+    or among other things (:mod:`weightscape.weights.checkpoints`). Nothing in a file is ever executed.
 
     Raises:
         StoreError: If the file is missing or damaged, or holds something else.
     """
-    if Path(path).suffix in {".pt", ".pth"}:
-        return _load_pickled(path, device)
+    if Path(path).suffix != ".safetensors":
+        from weightscape.weights.checkpoints import read_checkpoint
+
+        return read_checkpoint(path).load(device)
     try:
         with safe_open(str(path), framework="pt", device=device) as file:
             metadata = file.metadata() or {}
@@ -73,19 +73,3 @@ def load_weights(path: str | Path, device: str = "cpu") -> Weights:
             weights[name.removeprefix(_TIE)] = weights[source]
     order = metadata["order"].split("\n") if "order" in metadata else list(weights)
     return {name: weights[name] for name in order if name in weights}
-
-
-def _load_pickled(path: str | Path, device: str) -> Weights:
-    try:
-        found = torch.load(path, map_location=device, weights_only=True)
-    except pickle.UnpicklingError as error:
-        # What torch says here advises to execute the file.
-        raise StoreError(
-            f"{path} cannot be read as a state dict: it is damaged, or holds Python objects besides tensors, which are "
-            "not executed. Write it with torch.save(model.state_dict(), path), or as safetensors."
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise StoreError(f"{path} cannot be read as a state dict; it is missing or damaged: {error!r}.") from error
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise StoreError(f"{path} holds something else than tensors by name; save model.state_dict() alone.")
-    return dict(found)
