@@ -10,8 +10,10 @@ from tests.studies import toy
 from tests.studies.test_planning import MADE, mistakes, planned
 from weightscape.errors import SpecificationError
 from weightscape.studies import planning, relation
+from weightscape.studies.document import read_text
+from weightscape.studies.planning import plan_study
 from weightscape.studies.reference import Reference
-from weightscape.studies.specification import load_study
+from weightscape.studies.specification import load_study, validate_study
 
 
 @pytest.mark.parametrize(("first", "second"), [("self.yaml", "self.yaml"), ("a/one.yaml", "../b/two.yaml")])
@@ -101,3 +103,17 @@ def test_the_tables_of_figures_are_checked_before_anything_runs(table: str, reme
     assert "figures.one.from" in text
     assert remedy in text
     assert not toy.CALLS
+
+
+@pytest.mark.parametrize("option", ["size: true", "size: 1, seed: false", "size: 1, recipe: {epochs: true}"])
+def test_true_and_false_are_no_numbers(option: str) -> None:
+    study = f"study: a\nstages: {{made: {{run: toy-make, with: {{{option}}}}}}}"
+    with pytest.raises(SpecificationError, match="expected a number, not true or false, received"):
+        plan_study(validate_study(read_text(study)))
+
+
+def test_booleans_in_a_grid_are_no_numbers_and_booleans_stay_booleans() -> None:
+    study = "study: a\nstages: {made: {run: toy-make, with: {size: 1, fail: true}, grid: {seed: [0, true]}}}"
+    with pytest.raises(SpecificationError, match=r"grid.seed.1\): expected a number, not true or false") as error:
+        plan_study(validate_study(read_text(study)))
+    assert len(error.value.problems) == 1

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from weightscape import __version__
-from weightscape.cli import data_verbs, keeping_verbs, network_verbs, study_verbs, workspace_verbs
+from weightscape.cli import data_verbs, keeping_verbs, network_verbs, study_verbs, table_verbs, workspace_verbs
 from weightscape.cli.doctor import doctor
 from weightscape.cli.stopping import signals_interrupt
 from weightscape.cli.verbs import Verbs, leave
@@ -25,7 +25,7 @@ app = typer.Typer(
 
 _PANELS: dict[str, list[Callable[..., None]]] = {
     "Studies": [study_verbs.plan, study_verbs.run, study_verbs.status, study_verbs.figure, study_verbs.report],
-    "Results": [workspace_verbs.table, workspace_verbs.ls, workspace_verbs.show],
+    "Results": [table_verbs.table, table_verbs.query, workspace_verbs.ls, workspace_verbs.show],
     "Workspace": [keeping_verbs.verify, keeping_verbs.gc],
     "Networks and data": [network_verbs.layers, network_verbs.symmetry],
     "Help": [workspace_verbs.recipes, doctor],

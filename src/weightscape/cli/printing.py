@@ -51,7 +51,12 @@ def styled(text: str, style: str, stream: TextIO | None = None) -> str:
 
 def print_json(value: Any) -> None:
     """Print plain data as JSON; NaN and infinities become null."""
-    print(json.dumps(_jsonable(value), indent=1, ensure_ascii=False))
+    print(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Return plain data as JSON; NaN and infinities become null."""
+    return json.dumps(_jsonable(value), indent=1, ensure_ascii=False)
 
 
 def records(frame: pandas.DataFrame) -> list[dict[str, Any]]:

@@ -82,11 +82,25 @@ def validated(
         found = explain(error, operation.settings, problems.document, base, places)
         problems.extend(problem for problem in found if not (partly and problem.received == "none"))
         return None
-    infinite = list(_infinite(settings.model_dump(mode="python")))
-    for option, value in infinite:
+    plain = settings.model_dump(mode="python")
+    wrong = [(option, "a finite number", value) for option, value in _infinite(plain)]
+    wrong += [(option, "a number, not true or false", value) for option, value in _booleans(options, plain)]
+    for option, expected, value in wrong:
         place = places.get(".".join(map(str, option)), ("stages", name, "with", *option))
-        problems.add(place, "a finite number", repr(value))
-    return None if infinite else settings
+        problems.add(place, expected, repr(value))
+    return None if wrong else settings
+
+
+def _booleans(given: Any, validated: Any, location: Location = ()) -> Iterator[tuple[Location, bool]]:
+    """Yield what was written as true or false and would become 1 or 0, as Python's own booleans do, with its path."""
+    if isinstance(given, bool) and not isinstance(validated, bool) and isinstance(validated, int | float):
+        yield location, given
+    elif isinstance(given, Mapping) and isinstance(validated, Mapping):
+        for name in (name for name in given if name in validated):
+            yield from _booleans(given[name], validated[name], (*location, name))
+    elif isinstance(given, list | tuple) and isinstance(validated, list | tuple):
+        for index, (left, right) in enumerate(zip(given, validated, strict=False)):
+            yield from _booleans(left, right, (*location, index))
 
 
 def _infinite(value: Any, location: Location = ()) -> Iterator[tuple[Location, float]]:
