@@ -10,8 +10,8 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
-import sysconfig
 from collections.abc import Collection, Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from itertools import accumulate
@@ -21,6 +21,7 @@ from typing import Any
 from weightscape.errors import ModelError, did_you_mean
 
 _INSTALLED = {"site-packages", "dist-packages"}
+_BUNDLED = {Path(__file__).parent, Path(os.__file__).parent}
 _INSTALL = {
     "timm": "pip install 'weightscape[models]'",
     "torchvision": "pip install torchvision, in the version that belongs to your torch",
@@ -104,8 +105,8 @@ def check_source(path: str, arguments: Collection[str] = ()) -> None:
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError) as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        raise ModelError(f"{path!r} cannot be imported: {file}{line}: {error}") from error
+        where, what = (f"{file}, line {error.lineno}", error.msg) if isinstance(error, SyntaxError) else (file, error)
+        raise ModelError(f"{path!r} cannot be imported: {where}: {what}") from error
     bound = dict(_bound(tree.body))
     if name not in bound and not bound.keys() & {"*", "__getattr__"}:
         public = [known for known in bound if not known.startswith("_")]
@@ -146,18 +147,24 @@ def _imported_files(module: str, start: Path) -> dict[str, Path]:
     """Return the user's own files that a module imports, directly or not, by module name, without its own file."""
     if not _is_users(start):
         return {}
-    found: dict[str, Path | None] = {}
-    waiting = set(_with_parents(module))
+    found: dict[str, Path] = {}
+    others, waiting = set(sys.stdlib_module_names), [module]
     while waiting:
-        name = waiting.pop()
-        spec = None if name.partition(".")[0] in sys.stdlib_module_names else _find(name)
-        file = Path(spec.origin) if spec and spec.origin and spec.has_location else None
-        found[name] = file if file and _is_users(file) else None
-        if spec and file and found[name]:
-            package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
-            imported = _imports(file, file.stat().st_mtime_ns, package)
-            waiting |= {parent for other in imported for parent in _with_parents(other)} - found.keys()
-    return {name: file for name, file in found.items() if file and file != start}
+        for name in _with_parents(waiting.pop()):
+            if name in others:
+                break
+            if name in found:
+                continue
+            spec = _find(name)
+            file = Path(spec.origin) if spec and spec.origin and spec.has_location else None
+            if spec is None or (file and not _is_users(file)):
+                others.add(name)
+                break
+            if file:
+                found[name] = file
+                package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
+                waiting += _imports(file, file.stat().st_mtime_ns, package)
+    return {name: file for name, file in found.items() if file != start}
 
 
 def _with_parents(module: str) -> Iterator[str]:
@@ -166,10 +173,7 @@ def _with_parents(module: str) -> Iterator[str]:
 
 def _is_users(file: Path) -> bool:
     """Return whether a file is Python that neither an installer, nor Python, nor this package brought."""
-    own = Path(__file__).parent
-    standard = Path(sysconfig.get_path("stdlib"))
-    inside = own in file.parents or standard in file.parents or _INSTALLED & set(file.parts)
-    return file.suffix == ".py" and not inside
+    return file.suffix == ".py" and _INSTALLED.isdisjoint(file.parts) and _BUNDLED.isdisjoint(file.parents)
 
 
 @functools.lru_cache(maxsize=4096)

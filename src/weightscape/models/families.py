@@ -184,9 +184,9 @@ class Library(Foreign):
             if self.arguments.get(argument):
                 raise PydanticCustomError(
                     "pretrained",
-                    "{argument} cannot be set: the seed decides the first weights. Save the pretrained weights to a "
-                    "file and import that.",
-                    {"argument": argument},
+                    "no argument {argument}: the seed decides the first weights. Save pretrained weights to a file and "
+                    "import that file",
+                    {"argument": repr(argument)},
                 )
         return self
 
