@@ -11,10 +11,10 @@ from torch import Tensor
 from weightscape.data.augmentation import PADDING, Draws, apply, draw
 from weightscape.data.dataset import Split
 from weightscape.data.loading import load_data
-from weightscape.data.specification import Augmentation
+from weightscape.data.transforms import NamedAugmentation
 from weightscape.errors import DataError
 
-AUGMENTATIONS: tuple[Augmentation, ...] = ("none", "flip", "pad-crop", "pad-crop-flip")
+AUGMENTATIONS: tuple[NamedAugmentation, ...] = ("none", "flip", "pad-crop", "pad-crop-flip")
 
 
 def numbered(count: int = 23, channels: int = 3, size: int = 8) -> Split:
@@ -64,13 +64,13 @@ def test_batches_come_in_order_and_completely(batch_size: int) -> None:
 
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
-def test_epoch_sees_every_image_once(augment: Augmentation) -> None:
+def test_epoch_sees_every_image_once(augment: NamedAugmentation) -> None:
     labels = torch.cat([labels for _, labels in numbered().epoch(4, seed=1, epoch=2, augment=augment)])
     assert sorted(labels.tolist()) == list(range(23))
 
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
-def test_epoch_is_a_pure_function_of_seed_and_epoch(augment: Augmentation) -> None:
+def test_epoch_is_a_pure_function_of_seed_and_epoch(augment: NamedAugmentation) -> None:
     split = numbered()
 
     def epoch(batch_size: int, seed: int, number: int) -> tuple[Tensor, Tensor]:
@@ -130,7 +130,7 @@ def test_samples_are_uniform_over_the_images() -> None:
     seed=st.integers(0, 99),
 )
 def test_augmentation_of_a_batch_is_that_of_its_images(
-    count: int, channels: int, size: int, augment: Augmentation, seed: int
+    count: int, channels: int, size: int, augment: NamedAugmentation, seed: int
 ) -> None:
     images = numbered(count, channels, size).images
     draws = draw(count, augment, generator=torch.Generator().manual_seed(seed))
@@ -189,7 +189,7 @@ def test_unequal_lengths_are_refused() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
-def test_every_device_sees_the_same_batches(augment: Augmentation) -> None:
+def test_every_device_sees_the_same_batches(augment: NamedAugmentation) -> None:
     data = load_data("digits")
     there = data.to("cuda")
     for here, far in zip(

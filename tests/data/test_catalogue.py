@@ -57,7 +57,6 @@ def test_shape_and_classes_follow_the_settings() -> None:
         ({"classes": (3, 3)}, "received 3 repeatedly"),
         ({"classes": (3,)}, "at least two"),
         ({"classes": ()}, "at least two"),
-        ({"size": 20}, "enlarged, not reduced"),
     ],
 )
 def test_impossible_settings_are_refused_with_or_without_validation(options: dict[str, object], message: str) -> None:

@@ -209,7 +209,9 @@ def test_parquet_fingerprint_ignores_packing(small_catalogue: dict[str, Entry], 
     write_parquet(tmp_path / "a/cifar10/cifar10-test.parquet", images[:TEST], labels[:TEST])
     write_parquet(tmp_path / "b/cifar10/data/train-00000-of-00002.parquet", images[:15], labels[:15], image="image")
     write_parquet(tmp_path / "b/cifar10/data/train-00001-of-00002.parquet", images[15:], labels[15:], image="image")
-    write_parquet(tmp_path / "b/cifar10/data/test-00000-of-00001.parquet", images[:TEST], labels[:TEST], row_group_size=3)
+    write_parquet(
+        tmp_path / "b/cifar10/data/test-00000-of-00001.parquet", images[:TEST], labels[:TEST], row_group_size=3
+    )
     write_parquet(tmp_path / "c/cifar10/train.parquet", images, labels[::-1])
     write_parquet(tmp_path / "c/cifar10/test.parquet", images[:TEST], labels[:TEST])
     first, second, other = (fingerprint("cifar10", tmp_path / folder) for folder in "abc")

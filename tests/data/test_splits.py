@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from weightscape.data.digits import test_rows as rows_of_test_set
 from weightscape.data.entries import Entry
-from weightscape.data.loading import enlarged, load_data
+from weightscape.data.loading import load_data, resized
 from weightscape.data.specification import DataSettings
 from weightscape.data.subsets import rounded_share, training_and_validation
 from weightscape.errors import DataError
@@ -168,7 +168,7 @@ def test_enlarging_agrees_with_pillow_on_every_pixel(size: int) -> None:
     from PIL import Image
 
     images = load_data("digits").test.images[:20]
-    larger = enlarged(images, size, chunk=7)
+    larger = resized(images, size, chunk=7)
     assert larger.shape == (20, 1, size, size)
     for image, big in zip(images, larger, strict=True):
         oracle = Image.fromarray(image[0].numpy()).resize((size, size), Image.Resampling.BILINEAR)
@@ -178,7 +178,7 @@ def test_enlarging_agrees_with_pillow_on_every_pixel(size: int) -> None:
 
 def test_enlarging_keeps_a_constant_and_the_brightness() -> None:
     constant = torch.full((3, 1, 8, 8), 77, dtype=torch.uint8)
-    assert torch.equal(enlarged(constant, 31), torch.full((3, 1, 31, 31), 77, dtype=torch.uint8))
+    assert torch.equal(resized(constant, 31), torch.full((3, 1, 31, 31), 77, dtype=torch.uint8))
     data = load_data(digits(size=32))
     assert data.shape == (1, 32, 32)
     small, large = (settings.train.images.float().mean().item() for settings in (load_data("digits"), data))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from weightscape.data.specification import Augmentation
+from weightscape.data.transforms import NamedAugmentation
 
 PADDING = 4
 
@@ -25,14 +25,14 @@ class Draws:
     crop: Tensor | None
     flip: Tensor | None
 
-    def part(self, start: int, stop: int) -> Draws:
-        """Return the draws of images `start` to `stop`."""
-        return Draws(
-            None if self.crop is None else self.crop[start:stop], None if self.flip is None else self.flip[start:stop]
-        )
+    def take(self, rows: slice | Tensor) -> Draws:
+        """Return the draws of some of the images."""
+        return Draws(None if self.crop is None else self.crop[rows], None if self.flip is None else self.flip[rows])
 
 
-def draw(count: int, augment: Augmentation, *, generator: torch.Generator, device: torch.device | str = "cpu") -> Draws:
+def draw(
+    count: int, augment: NamedAugmentation, *, generator: torch.Generator, device: torch.device | str = "cpu"
+) -> Draws:
     """Draw the augmentation of `count` images.
 
     Numbers are drawn where the generator lives and moved at once, so that every device sees the same augmentation and

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from weightscape.data.entries import ENTRIES, Entry
 from weightscape.data.files import best_place, expected_files, home_folder, search_folders
 from weightscape.data.fingerprinting import fingerprint_of
 from weightscape.data.roots import data_root
+from weightscape.data.sources import source_kind
 from weightscape.errors import DataError, did_you_mean
 from weightscape.results import Result
 
 if TYPE_CHECKING:
     from weightscape.data.specification import DataSettings
 
-__all__ = ["Entry", "Summary", "data_root", "describe", "fingerprint", "names", "shape_and_classes", "summary"]
+__all__ = [
+    "Entry",
+    "Summary",
+    "data_root",
+    "describe",
+    "described",
+    "fingerprint",
+    "names",
+    "shape_and_classes",
+    "summary",
+]
 
 
 def names() -> tuple[str, ...]:
@@ -35,34 +46,37 @@ def describe(name: str) -> Entry:
     return ENTRIES[name]
 
 
-def shape_and_classes(settings: DataSettings | str) -> tuple[tuple[int, int, int], int]:
+def shape_and_classes(settings: DataSettings | str, root: str | Path | None = None) -> tuple[tuple[int, int, int], int]:
     """Return the shape ``(C, H, W)`` of the images and the number of classes a network will see.
 
+    Data of the user's own is read for this; files of the catalogue's need not be there.
+
     Raises:
-        DataError: If the data set does not exist, or the size or the classes do not fit it.
+        DataError: If the data set does not exist, or the classes do not fit it.
     """
     if isinstance(settings, str):
-        entry = describe(settings)
+        entry = described(settings, root=root)
         return entry.shape, len(entry.classes)
-    entry = describe(settings.name)
-    check_size(entry, settings.size)
+    entry = described(settings.name, settings.arguments, size=settings.size, root=root)
     check_classes(entry, settings.classes)
     channels, height, width = entry.shape
     shape = (channels, settings.size or height, settings.size or width)
     return shape, len(entry.classes if settings.classes is None else settings.classes)
 
 
-def check_size(entry: Entry, size: int | None) -> None:
-    """Check that images are not made smaller.
+def described(
+    name: str, arguments: dict[str, Any] | None = None, *, size: int | None = None, root: str | Path | None = None
+) -> Entry:
+    """Return what is known about a data set of the catalogue, or of the user's own, which is read for this.
 
     Raises:
-        DataError: If they would be.
+        DataError: If there is no such data set, or it cannot be read.
     """
-    if size is not None and size < max(entry.shape[1:]):
-        raise DataError(
-            f"expected a size of {max(entry.shape[1:])} or more, received {size}. The images of {entry.name} have "
-            f"{entry.shape[1]} x {entry.shape[2]} pixels and can be enlarged, not reduced."
-        )
+    if source_kind(name) == "catalogue":
+        return describe(name)
+    from weightscape.data.own import own_data
+
+    return own_data(name, arguments, size=size, root=root).entry
 
 
 def check_classes(entry: Entry, classes: tuple[int, ...] | None) -> None:
@@ -93,7 +107,14 @@ def fingerprint(settings: DataSettings | str, root: str | Path | None = None) ->
     Raises:
         DataError: If files are missing (naming them), damaged, or another data set's.
     """
-    return fingerprint_of(describe(settings if isinstance(settings, str) else settings.name), root)
+    name = settings if isinstance(settings, str) else settings.name
+    if source_kind(name) == "catalogue":
+        return fingerprint_of(describe(name), root)
+    from weightscape.data.own import own_data
+
+    if isinstance(settings, str):
+        return own_data(name, root=root).fingerprint
+    return own_data(name, settings.arguments, size=settings.size, root=root).fingerprint
 
 
 @dataclass(frozen=True)

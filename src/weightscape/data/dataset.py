@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from weightscape.data.augmentation import apply, draw
-from weightscape.data.specification import Augmentation, DataSettings
+from weightscape.data.mixing import mixed_images, mixed_labels
+from weightscape.data.pipeline import Pipeline, Rows, draw_pipeline
+from weightscape.data.specification import DataSettings
+from weightscape.data.transforms import Augmentation
 from weightscape.errors import DataError
 from weightscape.seeds import stream
 
@@ -28,6 +30,7 @@ class Split:
         indices: Row of each image in the official file ``(n,)`` int64.
         mean: Mean of each channel ``(C,)``, for pixels in [0, 1].
         std: Standard deviation of each channel ``(C,)``.
+        classes: Number of classes; None for as many as the largest label says.
     """
 
     images: Tensor
@@ -35,6 +38,7 @@ class Split:
     indices: Tensor
     mean: Tensor
     std: Tensor
+    classes: int | None = None
 
     def __post_init__(self) -> None:
         if not len(self.images) == len(self.labels) == len(self.indices):
@@ -85,7 +89,7 @@ class Split:
         """Yield all images once in random order: a pure function of the seed and the epoch, on any device.
 
         An image's place in the order and its augmentation do not depend on the batch size. The last batch may be
-        smaller.
+        smaller. Labels are int64 ``(b,)``; with ``mixup`` they are shares of the classes, float32 ``(b, classes)``.
 
         Args:
             batch_size: Images per batch.
@@ -94,11 +98,11 @@ class Split:
             augment: Augmentation of the images.
 
         Raises:
-            DataError: If the batch size is not positive.
+            DataError: If the batch size is not positive, or a transform of the user's own fails.
         """
         _check_batch_size(batch_size)
         order = torch.randperm(len(self), generator=stream(seed, "order", epoch))
-        return self._drawn(order, batch_size, augment, stream(seed, "augment", epoch))
+        return self._drawn(order, batch_size, augment, seed, (epoch,))
 
     def sample(
         self,
@@ -119,27 +123,37 @@ class Split:
             among: Positions ``(m,)`` of the images to draw from; all by default.
 
         Raises:
-            DataError: If the batch size is not positive.
+            DataError: If the batch size is not positive, or a transform of the user's own fails.
         """
         _check_batch_size(batch_size)
         count = len(self) if among is None else len(among)
         order = torch.randperm(count, generator=stream(seed, "order", *index))[:batch_size]
         order = order if among is None else among[order]
-        return next(self._drawn(order, batch_size, augment, stream(seed, "augment", *index)))
+        return next(self._drawn(order, batch_size, augment, seed, index))
 
     def _drawn(
-        self, order: Tensor, batch_size: int, augment: Augmentation, generator: torch.Generator
+        self, order: Tensor, batch_size: int, augment: Augmentation, seed: int, index: tuple[int | str, ...]
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        device = self.images.device
         # Drawn and moved before the first batch: the steps of an epoch wait for no transfer.
-        draws = draw(len(order), augment, generator=generator, device=device)
-        order = order.to(device)
+        pipeline = draw_pipeline(len(order), augment, self.shape[1:], seed=seed, index=index, device=self.images.device)
+        order = order.to(self.images.device)
         for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            images = self.images.index_select(0, rows)
-            if augment != "none":
-                images = apply(images, draws.part(start, start + batch_size))
-            yield self._normalise(images), self.labels.index_select(0, rows)
+            rows = slice(start, min(start + batch_size, len(order)))
+            images, labels = self._augmented(order, rows, pipeline), self.labels.index_select(0, order[rows])
+            yield (images, labels) if pipeline.mixture is None else self._mixed(order, rows, pipeline, images, labels)
+
+    def _augmented(self, order: Tensor, rows: Rows, pipeline: Pipeline) -> Tensor:
+        return self._normalise(pipeline.apply(self.images.index_select(0, order[rows]), rows))
+
+    def _mixed(
+        self, order: Tensor, rows: slice, pipeline: Pipeline, images: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        assert pipeline.mixture is not None
+        weight, partners = pipeline.mixture.partners(rows)
+        others = self._augmented(order, partners, pipeline)
+        classes = self.classes or int(self.labels.max()) + 1
+        other_labels = self.labels.index_select(0, order[partners])
+        return mixed_images(images, others, weight), mixed_labels(labels, other_labels, weight, classes)
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-Reader: TypeAlias = Literal["digits", "idx", "parquet", "cifar-binary", "cifar-python", "svhn-mat", "stl10-binary"]
+Reader: TypeAlias = Literal[
+    "digits", "idx", "parquet", "cifar-binary", "cifar-python", "svhn-mat", "stl10-binary", "own"
+]
 
 
 @dataclass(frozen=True)
@@ -87,5 +89,5 @@ class Entry:
     @property
     def packagings(self) -> tuple[Packaging, ...]:
         """All packagings, in the order in which they are looked for."""
-        names = {role: (name,) for role, name in self.files.items()}
+        names: dict[str, tuple[str, ...]] = {role: (name,) for role, name in self.files.items()}
         return (Packaging(self.reader, names, self.folders, self.archive, self.md5), *self.others)

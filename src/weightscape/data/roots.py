@@ -38,8 +38,8 @@ def own_root(name: str, root: str | Path | None = None) -> Path | None:
                 return folder
         if any(not part for part, _ in parts):
             return None
-    if folder := os.environ.get(f"{_VARIABLE}_{name.upper()}"):
-        return Path(folder).expanduser()
+    if own := os.environ.get(f"{_VARIABLE}_{name.upper()}"):
+        return Path(own).expanduser()
     return next((folder for part, folder in _parts(os.environ.get(_VARIABLE, "")) if part == name), None)
 
 

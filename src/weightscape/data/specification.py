@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -17,10 +18,13 @@ from pydantic import (
     field_validator,
 )
 
-from weightscape.data.catalogue import check_classes, check_size, describe, fingerprint
+from weightscape.data.catalogue import check_classes, describe, fingerprint
+from weightscape.data.entries import ENTRIES
+from weightscape.data.normalisation import Normalisation, moments
+from weightscape.data.sources import source_kind
+from weightscape.data.transforms import Augmentation, own_transforms
 from weightscape.errors import DataError
-
-Augmentation: TypeAlias = Literal["none", "flip", "pad-crop", "pad-crop-flip"]
+from weightscape.source import source_hash
 
 
 def _checked(check: Callable[..., object], *arguments: Any) -> None:
@@ -36,55 +40,73 @@ def _checked(check: Callable[..., object], *arguments: Any) -> None:
 
 
 class DataSettings(BaseModel):
-    """A data set of the catalogue, its subset, its split and its augmentation.
+    """A data set of the catalogue or of your own, its subset, its split and its augmentation.
 
     Attributes:
-        name: Name in the catalogue (``weightscape data list``).
-        size: Side to which images are enlarged, in pixels; the data set's own size by default.
+        name: Name in the catalogue (``weightscape data list``); or the path of a folder of images by class, or of a
+            file of arrays; or the dotted path of a function that returns arrays.
+        arguments: Keyword arguments of that function.
+        size: Side to which images are resized, in pixels; the data set's own size by default.
         classes: Labels to keep, renumbered from 0 in the given order; all by default.
         fraction: Share of each class of the training split that is kept.
         validation: Share of each class of the official training set that becomes the validation split.
         split_seed: Seed of the training/validation split and of `fraction`.
-        augment: Augmentation of training batches.
+        augment: Augmentation of training batches: a name, or a list of transforms.
+        normalise: Mean and standard deviation of the pixels: the data set's own, ImageNet's, a half, or those given.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
     size: PositiveInt | None = None
     classes: tuple[NonNegativeInt, ...] | None = None
     fraction: float = Field(default=1.0, gt=0, le=1)
     validation: float = Field(default=0.1, gt=0, lt=1)
     split_seed: int = 777
     augment: Augmentation = "none"
+    normalise: Normalisation = "data"
 
     def fingerprint(self, data_root: Path | None = None) -> str:
         """Return the hash of the content of the data set's files, which is part of the key of every task that sees it.
 
+        For functions of your own (data or transforms) the hash of their source is part of it.
+
         Raises:
             DataError: If files are missing (naming them), damaged, or another data set's.
+            ModelError: If the source of a transform of your own cannot be found.
         """
-        return fingerprint(self, data_root)
+        found = fingerprint(self, data_root)
+        own = [source_hash(path) for path in own_transforms(self.augment)]
+        return hashlib.blake2b("\n".join([found, *own]).encode(), digest_size=16).hexdigest() if own else found
 
     @field_validator("name")
     @classmethod
     def _exists(cls, name: str) -> str:
-        _checked(describe, name)
+        _checked(source_kind, name)
         return name
 
-    @field_validator("size")
+    @field_validator("arguments")
     @classmethod
-    def _enlarges(cls, size: int | None, info: ValidationInfo) -> int | None:
-        if "name" in info.data:
-            _checked(check_size, describe(info.data["name"]), size)
-        return size
+    def _are_for_a_function(cls, arguments: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if arguments and "name" in info.data and source_kind(info.data["name"]) != "function":
+            raise ValueError("arguments are for functions of your own, named by a dotted path")
+        return arguments
 
     @field_validator("classes")
     @classmethod
     def _are_there(cls, classes: tuple[int, ...] | None, info: ValidationInfo) -> tuple[int, ...] | None:
-        if "name" in info.data:
+        if info.data.get("name") in ENTRIES:
             _checked(check_classes, describe(info.data["name"]), classes)
         return classes
+
+    @field_validator("normalise")
+    @classmethod
+    def _fits(cls, normalise: Normalisation, info: ValidationInfo) -> Normalisation:
+        if info.data.get("name") in ENTRIES:
+            entry = describe(info.data["name"])
+            _checked(moments, normalise, (entry.mean, entry.std))
+        return normalise
 
 
 def _from_name(value: Any) -> Any:

@@ -154,7 +154,8 @@ def _admit(content: bytes) -> None:
         _Refused: At the first instruction that is not admitted.
     """
     written = calls = 0
-    for opcode, argument, _ in pickletools.genops(io.BytesIO(content)):
+    for opcode, found, _ in pickletools.genops(io.BytesIO(content)):
+        argument: Any = found
         if opcode.name not in _OPCODES:
             _refuse(f"the instruction {opcode.name}")
         written += opcode.name in {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
@@ -168,7 +169,7 @@ def _admit(content: bytes) -> None:
             _refuse("a number of more than 64 bits")
 
 
-def _expect(value: Any, kind: type, length: int | None) -> Any:
+def _expect(value: Any, kind: type[tuple[Any, ...]], length: int | None) -> Any:
     if not isinstance(value, kind) or (length is not None and len(value) != length):
         _refuse(f"a state of type {type(value).__name__}")
     return value

@@ -34,6 +34,6 @@ def run_identity(
         "model": hashlib.blake2b(str(model).encode(), digest_size=16).hexdigest(),
         "start": digest(model.state_dict()),
         "data": {name: _split_digest(getattr(dataset, name)) for name in ("train", "validation", "test")},
-        "augment": dataset.settings.augment,
+        "augment": dataset.settings.model_dump(mode="json")["augment"],
         "device": device.type,
     }

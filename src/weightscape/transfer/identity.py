@@ -42,7 +42,7 @@ def transfer_identity(
         "target": digest(target),
         "target's training": None if displacement is None else digest(displacement),
         "data": {name: _split_digest(getattr(dataset, name)) for name in ("train", "validation", "test")},
-        "augment": dataset.settings.augment,
+        "augment": dataset.settings.model_dump(mode="json")["augment"],
         "device": device.partition(":")[0],
     }
 
