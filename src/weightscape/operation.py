@@ -22,6 +22,7 @@ from typing import Any, Protocol, get_args, get_type_hints, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, create_model
 
+from weightscape.earlier import Continues, Earlier
 from weightscape.errors import ModelError, Problem, SpecificationError, WeightscapeError, did_you_mean
 from weightscape.results import Result
 from weightscape.source import import_dotted
@@ -76,6 +77,7 @@ class Context:
         should_stop: Becomes true when the user asked to stop; long loops save their state and raise
             :class:`~weightscape.errors.Interrupted`.
         stack: Whether tasks that can be computed together are: by a fixed rule, always or never.
+        earlier: The result of a shorter task to go on from, for an operation that says how.
     """
 
     device: str = "cpu"
@@ -84,6 +86,7 @@ class Context:
     progress: Callable[[float, str], None] = lambda share, text: None
     should_stop: Callable[[], bool] = lambda: False
     stack: Stack = "auto"
+    earlier: Earlier | None = None
 
 
 @dataclass(frozen=True)
@@ -110,12 +113,14 @@ class Operation:
         version: Raised whenever the meaning of the result or a default changes; part of every key.
         function: The function itself.
         together: How several tasks are computed at once; None if one by one.
+        continues: How a task goes on from the result of a shorter one; None if it does not.
     """
 
     name: str
     version: int
     function: Callable[..., Result]
     together: Together | None = None
+    continues: Continues | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Result:
         """Run the function."""
@@ -194,7 +199,7 @@ _REGISTERED: dict[str, Operation] = {}
 
 
 def operation(
-    name: str, *, version: int, together: Together | None = None
+    name: str, *, version: int, together: Together | None = None, continues: Continues | None = None
 ) -> Callable[[Callable[..., Result]], Operation]:
     """Register the decorated function as an operation.
 
@@ -202,13 +207,14 @@ def operation(
         name: The verb, as studies and the command line write it.
         version: Raised whenever the meaning of the result or a default changes.
         together: How several tasks are computed at once, where that pays.
+        continues: How a task goes on from the result of a shorter one.
 
     Raises:
         WeightscapeError: If the signature cannot serve as a schema.
     """
 
     def register(function: Callable[..., Result]) -> Operation:
-        made = Operation(name, version, function, together)
+        made = Operation(name, version, function, together, continues)
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
                 raise WeightscapeError(f"Operation {name!r}: the signature is the schema and cannot have {parameter}.")

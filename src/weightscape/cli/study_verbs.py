@@ -178,13 +178,20 @@ def _report_path(opened: Opened) -> str:
 def _print_plan(opened: Opened, *, as_json: bool) -> None:
     from weightscape.cli.printing import print_json, print_rows, print_wrapped, styled
     from weightscape.cli.rows import known_run, stage_counts
+    from weightscape.studies.shorter import find_shorter
     from weightscape.studies.tables import describe
 
     known = known_run(opened.plan, opened.store)
     cached = known.count("cached")
+    shorter = {
+        key: found.key
+        for key, task in opened.plan.tasks.items()
+        if known.outcomes[key].status != "cached" and (found := find_shorter(task, opened.store))
+    }
     if as_json:
         statuses = {key: outcome.status for key, outcome in known.outcomes.items()}
-        print_json(describe(opened.plan) | {"tasks": statuses, "workspace": str(opened.store.folder)})
+        facts = {"tasks": statuses, "continues": shorter, "workspace": str(opened.store.folder)}
+        print_json(describe(opened.plan) | facts)
         return
     print(styled(opened.plan.study.name, "bold"))
     if opened.plan.study.settings.about:
@@ -203,6 +210,9 @@ def _print_plan(opened: Opened, *, as_json: bool) -> None:
     total = len(known.outcomes)
     tasks = f"{total} different task{'s' * (total != 1)}"
     print(f"{tasks}: {cached} done, {total - cached} to compute. Workspace: {opened.store.folder}")
+    if shorter:
+        count = f"{len(shorter)} of them continue{'s' * (len(shorter) == 1)}"
+        print(f"{count} a shorter run that is there already.")
 
 
 def _print_run(opened: Opened, done: Run, figures: list[StudyFigure], *, as_json: bool) -> None:

@@ -51,6 +51,9 @@ def bind(parameter: Input, reference: Reference, outputs: Mapping[str, str], whe
         where: Where the reference was written.
     """
     accepted = (_AT_STEP if reference.step else _WHOLE).get(parameter.artefact, ())
+    if reference.field is None and "Trajectory" in outputs.values():
+        # Which weights of a run are meant is said by a step or by name: its best are not taken unasked.
+        accepted = tuple(artefact for artefact in accepted if artefact != "Weights")
     fitting = [name for name, artefact in outputs.items() if artefact in accepted]
     needed = f"{parameter.artefact} for {parameter.name!r}"
     if reference.field is not None:

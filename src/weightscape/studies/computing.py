@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from weightscape.results import Result
 from weightscape.studies.binding import Bound
 from weightscape.studies.outcomes import Outcome
 from weightscape.studies.plan import Task
+from weightscape.studies.shorter import find_shorter
 from weightscape.studies.store import Record, Store
 
 _LOG = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ def _compute(task: Task, store: Store, context: Context) -> Record:
     settings: dict[str, Any] = {name: getattr(task.settings, name) for name in type(task.settings).model_fields}
     assert context.partial is not None
     context.partial.mkdir(parents=True, exist_ok=True)
+    context = replace(context, earlier=find_shorter(task, store, device=context.device))
     result = task.operation(**inputs, **settings, **({"context": context} if task.operation.takes_context else {}))
     _check(task, result)
     return store.publish(task, result, seconds=time.perf_counter() - started, device=context.device)

@@ -106,11 +106,17 @@ def _discard_damaged(plan: Plan, store: Store, outcomes: dict[str, Outcome], lis
         if outcomes[task.key].status == "cached":
             continue
         for bound in task.upstream():
-            record = None if bound.path or bound.key in sound else store.get(bound.key)
-            sound.add(bound.key)
-            if record is None or not (files := record.damaged()):
+            record = None if bound.path else store.get(bound.key)
+            if record is None:
                 continue
-            _LOG.warning("The result %s is damaged (%s); it is computed anew.", record.folder, ", ".join(files))
+            # An earlier version of this package may have published it without an output that is asked for now.
+            fault = f"it has no {bound.field!r}" if bound.field not in record.outputs else ""
+            if not fault and bound.key not in sound:
+                fault = ", ".join(record.damaged())
+            sound.add(bound.key)
+            if not fault:
+                continue
+            _LOG.warning("The result %s is damaged (%s); it is computed anew.", record.folder, fault)
             store.discard(record)
             if bound.key in outcomes:
                 outcomes[bound.key] = Outcome("waiting")

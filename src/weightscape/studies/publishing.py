@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,31 @@ def write_object(folder: Path, task: Task, result: Result, *, seconds: float, de
     """
     for field, artefact in task.operation.outputs.items():
         save_artefact(artefact, getattr(result, field), folder, field)
-    content = _describe(task, result, seconds=seconds, device=device, files=checksums(folder))
+    files = checksums(folder)
+    _link_equal(folder, files)
+    content = _describe(task, result, seconds=seconds, device=device, files=files)
     plain = json.loads(json.dumps(content))
     (folder / OBJECT).write_text(json.dumps(sealed(plain), indent=1), encoding="utf-8")
     make_durable(*folder.rglob("*"), folder)
+
+
+def _link_equal(folder: Path, files: Mapping[str, str]) -> None:
+    """Store files of equal content once, under all their names, where the file system can.
+
+    The best weights of a run are often those of its last snapshot.
+    """
+    first: dict[str, Path] = {}
+    for name, digest in files.items():
+        path = folder / name
+        known = first.setdefault(digest, path)
+        if known == path:
+            continue
+        spare = path.with_name(f"{path.name}.link")
+        try:
+            os.link(known, spare)
+            os.replace(spare, path)
+        except OSError:  # no hard links here: there are two files then
+            return
 
 
 def _describe(task: Task, result: Result, *, seconds: float, device: str, files: Mapping[str, str]) -> dict[str, Any]:

@@ -8,11 +8,15 @@ of an epoch are functions of the seed; what is missing is the state of the optim
 
 from __future__ import annotations
 
+import json
+import logging
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
-from weightscape.errors import TrainingError
+from weightscape.earlier import Earlier
+from weightscape.errors import StoreError, TrainingError
 from weightscape.step import Step
 from weightscape.training.recipe import Keep, Recipe
 from weightscape.training.schedules import depends_on_length
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from weightscape.weights.algebra import Weights
     from weightscape.weights.trajectory import Trajectory
 
+_LOG = logging.getLogger(__name__)
 _EPOCH = "epoch"
 _STDERR = "test-stderr"
 _OPTIMIZER = "optimizer/"
@@ -48,25 +53,53 @@ class EarlierRun(Protocol):
         """The state of its optimiser at the end; empty if it cannot be continued."""
 
 
-def done_by(settings: Any, shorter: Any) -> int | None:
-    """Return how many epochs of a run another run has done, or None if it cannot be gone on from there.
+@dataclass(frozen=True)
+class OpenedRun:
+    """An earlier run whose artefacts have been read."""
+
+    trajectory: Trajectory
+    epochs: Table
+    best: Weights
+    state: Weights
+
+
+def open_earlier(earlier: Earlier | None) -> OpenedRun | None:
+    """Read what is needed of an earlier result; None, with a warning, if it cannot be read."""
+    if earlier is None:
+        return None
+    try:
+        return OpenedRun(**{field.name: earlier.artefact(field.name) for field in fields(OpenedRun)})
+    except StoreError as error:
+        _LOG.warning("A shorter run is not continued: %s", error)
+        return None
+
+
+def family_of(settings: Any) -> str | None:
+    """Return what runs have in common of which the longer can go on from the shorter; None if none can.
 
     Args:
         settings: Settings of the operation ``train``.
-        shorter: Those of a run with equal inputs and data.
+
+    Raises:
+        ModelError: If a schedule of the user's own cannot be imported.
     """
-    if not 0 < shorter.recipe.epochs < settings.recipe.epochs or _rest(settings) != _rest(shorter):
+    if depends_on_length(settings.recipe):
         return None
+    rest = settings.model_dump(mode="json", exclude={"keep": True, "recipe": {"epochs"}})
+    return json.dumps(rest, sort_keys=True)
+
+
+def done_by(settings: Any, shorter: Any) -> int | None:
+    """Return how many epochs of a run another run of its family has done, or None if it lacks what is needed.
+
+    Args:
+        settings: Settings of the operation ``train``.
+        shorter: Those of the other run.
+    """
     epochs: int = shorter.recipe.epochs
-    if not _holds(settings.keep, shorter.keep, epochs) or depends_on_length(settings.recipe):
+    if not 0 < epochs < settings.recipe.epochs or not _holds(settings.keep, shorter.keep, epochs):
         return None
     return epochs
-
-
-def _rest(settings: Any) -> Mapping[str, Any]:
-    """Return all settings but the number of epochs and what is kept."""
-    rest: dict[str, Any] = settings.model_dump(exclude={"keep": True, "recipe": {"epochs"}})
-    return rest
 
 
 def _holds(keep: Keep, shorter: Keep, epochs: int) -> bool:

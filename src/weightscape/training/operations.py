@@ -6,9 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from weightscape.data.specification import DataSpec
+from weightscape.earlier import Continues
 from weightscape.models.architecture import Architecture
 from weightscape.operation import Context, operation
 from weightscape.together import Together
+from weightscape.training.continuation import done_by, family_of, open_earlier
 from weightscape.training.recipe import Keep, Recipe
 from weightscape.training.result import Evaluation, TrainResult
 
@@ -32,6 +34,7 @@ def _label(settings: Any) -> str:
     "train",
     version=1,
     together=Together(label=_label, function="weightscape.training.population_operation.train_together"),
+    continues=Continues(family=family_of, done=done_by),
 )
 def train(
     start: Weights | None = None,
@@ -79,6 +82,7 @@ def train(
         keep=keep,
         device=context.device,
         resume=context.partial,
+        earlier=open_earlier(context.earlier),
         on_epoch=lambda done, total, row: context.progress(done / total, f"epoch {done} of {total}"),
         should_stop=context.should_stop,
     )
@@ -105,4 +109,4 @@ def evaluate(
     dataset = load_data(data, root=context.data_root, device=context.device)
     network = build_model(model, shape=dataset.shape, classes=len(dataset.classes))
     fill_model(network, weights)
-    return evaluate_model(network, getattr(dataset, split), device=context.device)
+    return evaluate_model(network, getattr(dataset, split), device=context.device, should_stop=context.should_stop)
