@@ -49,7 +49,7 @@ def comparable(batches: BatchSource, forward: Forward | None = None) -> Batches:
             f"A data set has several splits, and which of them is measured on must be said: give its split test, train "
             f"or validation, such as data.test of {batches.name!r}."
         )
-    return as_batches(batches, forward=forward, passes="equal", batch_size=500)
+    return as_batches(batches, forward=forward, passes="equal", batch_size=250)
 
 
 @torch.no_grad()
