@@ -41,6 +41,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("WEIGHTSCAPE_WORKSPACE", raising=False)
     monkeypatch.delenv("WEIGHTSCAPE_DATA", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WEIGHTSCAPE_WORKERS", "0")  # a page that wants processes says how many
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     modules = set(sys.modules)

@@ -41,6 +41,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
     """Run the command line in this process, on a workspace of its own."""
     monkeypatch.setenv("WEIGHTSCAPE_WORKSPACE", str(tmp_path / "runs"))
     monkeypatch.setenv("WEIGHTSCAPE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("WEIGHTSCAPE_WORKERS", "0")
     monkeypatch.setattr(sys, "path", list(sys.path))
     return lambda *arguments: CliRunner().invoke(app, list(map(str, arguments)), prog_name="weightscape")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from weightscape.errors import Interrupted, StoreError
 from weightscape.operation import Context, Operation, operation
 from weightscape.studies.document import read_text
 from weightscape.studies.execution import Event, run_plan
+from weightscape.studies.ledger import ELSEWHERE
 from weightscape.studies.plan import Plan
 from weightscape.studies.planning import plan_study
 from weightscape.studies.sources import Sources
@@ -289,25 +291,68 @@ def test_drafts_that_a_killed_process_left_are_removed(store: Store) -> None:
     assert not left.exists()
 
 
-def test_a_run_that_waits_for_another_process_can_be_stopped(store: Store) -> None:
+def test_a_run_does_what_it_can_while_another_process_computes_a_task_and_can_be_stopped(store: Store) -> None:
     plan = planned()
     key = plan.stages["made"].rows[0].key
     (store.folder / "locks").mkdir(parents=True)
+    looked = []
+
+    def interrupt(event: Event) -> None:
+        if event.text == ELSEWHERE:
+            looked.append(event.task.key)
+        if len(looked) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
     with FileLock(store.folder / "locks" / f"{key}.lock"):
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
-        before = signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
-        run = run_plan(plan, store)
-        signal.signal(signal.SIGALRM, before)
+        run = run_plan(plan, store, listen=interrupt)
     assert run.interrupted
-    assert run.count("waiting") == 3
+    assert (run.count("done"), run.count("waiting")) == (1, 2)
+    assert set(looked) == {key}
 
 
-def test_a_file_system_without_locks_is_no_hindrance(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_another_process_publishes_meanwhile_is_taken_from_it(store: Store) -> None:
+    plan = planned()
+    first, *_ = plan.tasks.values()
+    lock = FileLock(store.folder / "locks" / f"{first.key}.lock")
+    (store.folder / "locks").mkdir(parents=True)
+    lock.acquire()
+
+    def publish(event: Event) -> None:
+        if event.text == ELSEWHERE and lock.is_locked:
+            other = Store(store.folder)
+            other.publish(first, toy.make(size=3, seed=0), seconds=1.0, device="cpu")
+            lock.release()
+
+    run = run_plan(plan, store, listen=publish)
+    assert [run.outcomes[key].status for key in plan.tasks] == ["cached", "done", "done"]
+
+
+@pytest.mark.parametrize("refusal", [NotImplementedError("no locks here"), OSError(errno.ENOLCK, "No locks available")])
+def test_a_file_system_without_locks_is_no_hindrance(
+    store: Store, monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise NotImplementedError("no locks here")
+        raise refusal
 
     monkeypatch.setattr(FileLock, "acquire", refuse)
     assert run_plan(planned(), store).count("done") == 3
+
+
+def test_without_locks_a_task_that_another_process_published_first_is_no_failure(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned("  made: {run: toy-make, with: {size: 3}}")
+    (task,) = plan.tasks.values()
+
+    def lose(**options: object) -> object:
+        result = toy.make.function(**options)
+        Store(store.folder).publish(task, result, seconds=1.0, device="cpu")
+        raise FileNotFoundError("the other process has removed the partial state")
+
+    monkeypatch.setattr(Operation, "outputs", toy.make.outputs, raising=False)
+    monkeypatch.setattr(Operation, "takes_context", False)
+    object.__setattr__(task, "operation", Operation("toy-make", 1, lose))
+    assert run_plan(plan, store).outcomes[task.key].status == "cached"
 
 
 def test_a_workspace_that_cannot_be_written_is_refused_before_anything_is_computed(tmp_path: Path) -> None:

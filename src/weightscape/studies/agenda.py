@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
-from collections.abc import Mapping
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 
 from weightscape.studies.outcomes import Outcome
 from weightscape.studies.plan import Plan, Task
@@ -19,9 +22,21 @@ class Agenda:
     Args:
         plan: All tasks.
         outcomes: What is known of them; whatever is not ``cached`` is to be computed.
+        label: Tasks with equal labels are handed out together; those without one, alone.
+
+    Attributes:
+        outcomes: What became of each task so far.
+        shares: Number of processes that tasks with one label are divided between.
     """
 
-    def __init__(self, plan: Plan, outcomes: Mapping[str, Outcome]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        outcomes: Mapping[str, Outcome],
+        label: Callable[[Task], str | None] = lambda task: None,
+    ) -> None:
+        self.shares = 1
+        self._label = functools.cache(lambda key: label(plan.tasks[key]))
         self.outcomes = dict(outcomes)
         self._tasks = plan.tasks
         self._places = {key: place for place, key in enumerate(plan.tasks)}
@@ -48,8 +63,16 @@ class Agenda:
         return bool(self._postponed)
 
     def next_group(self) -> tuple[Task, ...]:
-        """Hand out the tasks that are to be computed together next: one; none when nothing is ready."""
-        return (self._tasks[heapq.heappop(self._ready)[1]],) if self._ready else ()
+        """Hand out the tasks that are to be computed together next, most often one; none when nothing is ready."""
+        if not self._ready:
+            return ()
+        keys = [heapq.heappop(self._ready)[1]]
+        if (label := self._label(keys[0])) is not None:
+            mates = sorted(entry for entry in self._ready if self._label(entry[1]) == label)
+            taken = mates[: math.ceil((len(mates) + 1) / self.shares) - 1]
+            keys += [key for _, key in taken]
+            self._ready = sorted(set(self._ready).difference(taken))
+        return tuple(self._tasks[key] for key in keys)
 
     def postpone(self, task: Task) -> None:
         """Put off a task that was handed out, until :meth:`resume_postponed`."""
@@ -67,19 +90,27 @@ class Agenda:
         Returns:
             The task itself and all that are blocked now, in the order in which they got their outcome.
         """
-        self.outcomes[task.key] = outcome
-        self._open.discard(task.key)
-        settled = [task]
+        settled: list[Task] = []
+        ended = deque([(task, outcome)])
+        while ended:
+            task, outcome = ended.popleft()
+            self.outcomes[task.key] = outcome
+            self._open.discard(task.key)
+            settled.append(task)
+            for dependant in self._released_by(task):
+                blocked = self._blocked(dependant)
+                if blocked is None:
+                    heapq.heappush(self._ready, (self._places[dependant.key], dependant.key))
+                else:
+                    ended.append((dependant, blocked))
+        return settled
+
+    def _released_by(self, task: Task) -> Iterator[Task]:
+        """Yield the tasks for which everything they need has an outcome now."""
         for key in self._needed_by.get(task.key, ()):
             self._missing[key].discard(task.key)
-            if self._missing[key]:
-                continue
-            blocked = self._blocked(self._tasks[key])
-            if blocked is None:
-                heapq.heappush(self._ready, (self._places[key], key))
-            else:
-                settled += self.settle(self._tasks[key], blocked)
-        return settled
+            if not self._missing[key]:
+                yield self._tasks[key]
 
     def _blocked(self, task: Task) -> Outcome | None:
         for bound in task.upstream():

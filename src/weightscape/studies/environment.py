@@ -43,10 +43,11 @@ def _threads() -> int | None:
 
 
 def _device_name(device: str) -> str:
+    """Return the kind of a device and its model; which of several equal GPUs it was says nothing."""
     torch = sys.modules.get("torch")
-    if torch is None or not device.startswith("cuda"):
+    if torch is None or not device.startswith("cuda") or not torch.cuda.is_available():
         return device
-    return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device.partition(':')[0]} ({torch.cuda.get_device_name(device)})"
 
 
 @functools.cache

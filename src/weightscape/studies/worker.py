@@ -88,7 +88,8 @@ def _prepare(setup: Setup) -> None:
     if setup.workplace.device.startswith("cuda"):
         import torch
 
-        torch.cuda.set_device(setup.workplace.device)  # for code that says "cuda" without a number
+        if torch.cuda.is_available():
+            torch.cuda.set_device(setup.workplace.device)  # for code that says "cuda" without a number
 
 
 class Inbox:
