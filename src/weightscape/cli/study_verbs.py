@@ -79,9 +79,10 @@ def status(
 ) -> None:
     """Show how far a study is, and what failed."""
     from weightscape.cli.opening import open_study
-    from weightscape.cli.printing import print_json, print_rows
+    from weightscape.cli.printing import print_json, print_rows, warn
     from weightscape.cli.rows import known_run, stage_counts
     from weightscape.cli.running import counts, failures, report_failures, sentence
+    from weightscape.report.provenance import mixtures
 
     opened = open_study(study, overrides=overrides, workspace=workspace, data_dir=data_dir)
     known = known_run(opened.plan, opened.store)
@@ -93,6 +94,8 @@ def status(
     print_rows(stages, title=opened.plan.study.name, fold=False)
     print(sentence(known))
     report_failures(opened, known)
+    for warning in mixtures(opened.plan, opened.store):
+        warn(warning)
 
 
 def figure(

@@ -33,15 +33,30 @@ def environment_facts(plan: Plan, store: Store) -> dict[str, str]:
 
 
 def mixtures(plan: Plan, store: Store) -> list[str]:
-    """Return a sentence for each difference in the environments of the tasks that may show in the numbers."""
-    found = environments(plan, store)
+    """Return a sentence for each difference in the environments of the tasks that may show in the numbers.
+
+    Each says which stages have how many rows of which value. Tasks that do not load torch use no threads of it and
+    count for none.
+    """
+    found: dict[str, dict[str, Counter[str]]] = {name: {} for name in _MATTERS}
+    for stage, planned in plan.stages.items():
+        for key in dict.fromkeys(row.key for row in planned.rows):
+            record = store.get(key) if key in plan.tasks else None
+            facts: dict[str, Any] = record.content["environment"] if record else {}
+            for name in _MATTERS:
+                if facts.get(name) is not None:
+                    found[name].setdefault(str(facts[name]), Counter())[stage] += 1
     return [
-        f"Tasks were computed with different {name if name.endswith('s') else name + 's'}: "
-        + ", ".join(f"{value} ({count} task{'s' * (count != 1)})" for value, count in sorted(found[name].items()))
+        f"Rows were computed with different {name if name.endswith('s') else name + 's'}: "
+        + "; ".join(f"{value} ({_rows(found[name][value])})" for value in sorted(found[name]))
         + "."
         for name in _MATTERS
-        if len(found.get(name, ())) > 1
+        if len(found[name]) > 1
     ]
+
+
+def _rows(stages: Counter[str]) -> str:
+    return ", ".join(f"{count} of {stage}" for stage, count in stages.items())
 
 
 def duration(seconds: float) -> str:
