@@ -42,10 +42,22 @@ _OWN = {
     "workers": options.Workers,
     "per_gpu": options.PerGpu,
     "threads": options.Threads,
+    "stack": options.StackChoice,
     "as_json": options.Json,
 }
 _RESERVED = {
-    *("--where", "--set", "--workspace", "--data-dir", "--device", "--workers", "--per-gpu", "--threads", "--json"),
+    *(
+        "--where",
+        "--set",
+        "--workspace",
+        "--data-dir",
+        "--device",
+        "--workers",
+        "--per-gpu",
+        "--threads",
+        "--stack",
+        "--json",
+    ),
     "--help",
 }
 
@@ -95,7 +107,8 @@ def _parameters(operation: Operation) -> list[inspect.Parameter]:
         made.append((f"setting_{name}", Annotated[str | None, option], None))
     own = {name: _apart(hint) for name, hint in _OWN.items() if operation.inputs or name != "where"}
     made += [
-        (name, hint, "auto" if name == "device" else False if name == "as_json" else None) for name, hint in own.items()
+        (name, hint, "auto" if name in {"device", "stack"} else False if name == "as_json" else None)
+        for name, hint in own.items()
     ]
     kind = inspect.Parameter.KEYWORD_ONLY
     return [inspect.Parameter(name, kind, default=default, annotation=hint) for name, hint, default in made]
@@ -130,7 +143,7 @@ def _run(name: str, operation: Operation, given: Mapping[str, Any]) -> int:
     if wrong:
         raise SpecificationError(wrong)
     _note_command(opened)
-    computed_by = {name: given[name] for name in ("device", "threads", "workers", "per_gpu")}
+    computed_by = {name: given[name] for name in ("device", "threads", "workers", "per_gpu", "stack")}
     done = compute(opened, **computed_by)
     _print(opened, done, as_json=given["as_json"])
     report_failures(opened, done)

@@ -7,6 +7,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from weightscape.together import Stack
+
 StudyName: TypeAlias = Annotated[
     str,
     typer.Argument(
@@ -41,6 +43,14 @@ Overrides: TypeAlias = Annotated[
 ]
 Device: TypeAlias = Annotated[
     str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:1; auto takes a GPU if there is one.")
+]
+StackChoice: TypeAlias = Annotated[
+    Stack,
+    typer.Option(
+        "--stack",
+        metavar="WHEN",
+        help="Train networks of one kind together: auto (small ones on a GPU), always or never. Equal up to rounding.",
+    ),
 ]
 Threads: TypeAlias = Annotated[
     int | None,

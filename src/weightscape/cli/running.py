@@ -14,12 +14,19 @@ if TYPE_CHECKING:
 
     from weightscape.studies.execution import Run, Status
     from weightscape.studies.workplaces import Workplace
+    from weightscape.together import Stack
 
 _LISTED_FAILURES = 20
 
 
 def compute(
-    opened: Opened, *, device: str, threads: int | None, workers: int | None = None, per_gpu: int | None = None
+    opened: Opened,
+    *,
+    device: str,
+    threads: int | None,
+    workers: int | None = None,
+    per_gpu: int | None = None,
+    stack: Stack = "auto",
 ) -> Run:
     """Run the tasks that have no result yet; neither torch nor a display is loaded when there are none.
 
@@ -29,6 +36,7 @@ def compute(
         threads: Number of CPU threads of each process; the cores divided by the processes when None.
         workers: Number of processes; 1 by default, 0 for this process.
         per_gpu: Number of processes for each GPU, instead.
+        stack: Whether tasks that can be computed together are.
     """
     check_device(device)
     before = known_run(opened.plan, opened.store)
@@ -60,6 +68,7 @@ def compute(
             per_gpu=per_gpu,
             device=chosen,
             threads=threads,
+            stack=stack,
             data_root=opened.data_root,
             listen=shown,
         )

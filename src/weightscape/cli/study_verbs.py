@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weightscape.cli.options import DataDir, Device, Json, Overrides, PerGpu, StudyName, Threads, Workers, Workspace
+from weightscape.cli.options import (
+    DataDir,
+    Device,
+    Json,
+    Overrides,
+    PerGpu,
+    StackChoice,
+    StudyName,
+    Threads,
+    Workers,
+    Workspace,
+)
 from weightscape.cli.verbs import TASKS_FAILED, leave
 from weightscape.errors import Problem, SpecificationError, did_you_mean
 
@@ -41,6 +52,7 @@ def run(
     workers: Workers = None,
     per_gpu: PerGpu = None,
     threads: Threads = None,
+    stack: StackChoice = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Only show the plan.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -60,7 +72,7 @@ def run(
         return
     discard_damaged_tables(opened.plan, opened.store)
     write_plan(opened.plan, opened.store)
-    done = compute(opened, device=device, threads=threads, workers=workers, per_gpu=per_gpu)
+    done = compute(opened, device=device, threads=threads, workers=workers, per_gpu=per_gpu, stack=stack)
     write_study(opened.plan, done.outcomes, opened.store)
     figures: list[StudyFigure] = []
     if not done.interrupted:

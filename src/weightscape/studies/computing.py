@@ -62,17 +62,26 @@ def write_log(path: Path, text: str) -> None:
 
 def _compute(task: Task, store: Store, context: Context) -> Record:
     started = time.perf_counter()
-    inputs = {name: load_input(value, store) for name, value in task.inputs.items()}
-    settings: dict[str, Any] = {name: getattr(task.settings, name) for name in type(task.settings).model_fields}
+    call = call_of(task, store)
     assert context.partial is not None
     context.partial.mkdir(parents=True, exist_ok=True)
     context = replace(context, earlier=find_shorter(task, store, device=context.device))
-    result = task.operation(**inputs, **settings, **({"context": context} if task.operation.takes_context else {}))
-    _check(task, result)
+    result = task.operation(**call, **({"context": context} if task.operation.takes_context else {}))
+    check_result(task, result)
     return store.publish(task, result, seconds=time.perf_counter() - started, device=context.device)
 
 
-def _check(task: Task, result: object) -> None:
+def call_of(task: Task, store: Store) -> dict[str, Any]:
+    """Return the arguments of a task's function but its context: inputs, read from the store, and settings.
+
+    Raises:
+        StoreError: If a result that it needs is gone or damaged.
+    """
+    inputs = {name: load_input(value, store) for name, value in task.inputs.items()}
+    return inputs | {name: getattr(task.settings, name) for name in type(task.settings).model_fields}
+
+
+def check_result(task: Task, result: object) -> None:
     """Say of an operation that does not keep its word what it should have returned.
 
     Raises:

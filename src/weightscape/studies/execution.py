@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from weightscape.errors import WeightscapeError
 from weightscape.studies.agenda import Agenda
+from weightscape.studies.group import group_label
 from weightscape.studies.inline import compute_here
 from weightscape.studies.ledger import Ledger
 from weightscape.studies.outcomes import Event, Outcome, Run, Status, outcomes_of
@@ -22,6 +24,7 @@ from weightscape.studies.stopping import stop_on_signal
 from weightscape.studies.store import Store
 from weightscape.studies.transport import check_importable
 from weightscape.studies.workplaces import plan_workplaces, use_threads
+from weightscape.together import Stack
 
 __all__ = ["PATIENCE", "Event", "Outcome", "Run", "Status", "outcomes_of", "run_plan"]
 
@@ -41,6 +44,7 @@ def run_plan(
     data_root: Path | None = None,
     listen: Callable[[Event], None] = lambda event: None,
     patience: float = PATIENCE,
+    stack: Stack = "auto",
     count_gpus: Callable[[], int] | None = None,
 ) -> Run:
     """Compute what the store does not have yet.
@@ -60,6 +64,9 @@ def run_plan(
         listen: Called at each change, for a display, always in this thread.
         patience: Seconds that a running task gets to save its state when the run is to stop, before its process is
             killed. Killing loses what it did since its last checkpoint.
+        stack: Whether tasks that can be computed together are (networks of one architecture trained as a stack):
+            ``auto`` where that pays, by a fixed rule; ``always`` on any device; ``never``. The results are then those
+            of single tasks up to rounding.
         count_gpus: Finds the number of GPUs; torch is asked by default.
 
     Raises:
@@ -72,19 +79,21 @@ def run_plan(
     if run.count("waiting"):
         store.check_writable()
     _discard_damaged(plan, store, run.outcomes, listen)
-    ledger = Ledger(Agenda(plan, run.outcomes), store, listen)
+    ledger = Ledger(Agenda(plan, run.outcomes, partial(group_label, device=device, stack=stack)), store, listen)
     if ledger.agenda.is_finished:
         return run
     with stop_on_signal() as stopping:
         if workers == 0 and per_gpu is None:
             use_threads(threads)
-            compute_here(ledger, device=device, data_root=data_root, stopping=stopping)
+            compute_here(ledger, device=device, data_root=data_root, stopping=stopping, stack=stack)
         else:
             _check_processes(plan)
             places = plan_workplaces(
                 device=device, workers=workers, per_gpu=per_gpu, threads=threads, count_gpus=count_gpus
             )
-            compute_in_processes(ledger, workplaces=places, data_root=data_root, stopping=stopping, patience=patience)
+            compute_in_processes(
+                ledger, workplaces=places, data_root=data_root, stopping=stopping, patience=patience, stack=stack
+            )
     return Run(ledger.agenda.outcomes, interrupted=not ledger.agenda.is_finished)
 
 

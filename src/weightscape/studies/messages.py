@@ -9,6 +9,7 @@ from typing import TypeAlias
 from weightscape.studies.outcomes import Outcome
 from weightscape.studies.transport import Parcel
 from weightscape.studies.workplaces import Workplace
+from weightscape.together import Stack
 
 
 @dataclass(frozen=True)
@@ -20,17 +21,19 @@ class Setup:
         store: The workspace.
         data_root: Folder of data sets.
         workplace: Its device and threads.
+        stack: Whether tasks that can be computed together are.
     """
 
     parent: int
     store: Path
     data_root: Path | None
     workplace: Workplace
+    stack: Stack = "auto"
 
 
 @dataclass(frozen=True)
 class Order:
-    """To a worker: tasks to compute, one after the other."""
+    """To a worker: a task to compute, or several to compute together."""
 
     parcels: tuple[Parcel, ...]
 

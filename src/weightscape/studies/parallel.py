@@ -16,6 +16,7 @@ from weightscape.studies.ledger import Ledger
 from weightscape.studies.messages import Setup, Share
 from weightscape.studies.outcomes import Outcome
 from weightscape.studies.workplaces import Workplace
+from weightscape.together import Stack
 
 
 def compute_in_processes(
@@ -25,6 +26,7 @@ def compute_in_processes(
     data_root: Path | None,
     stopping: threading.Event,
     patience: float,
+    stack: Stack = "auto",
 ) -> None:
     """Compute all tasks until none is left or the wish to stop is heard; leave no process behind, whatever happens.
 
@@ -34,12 +36,14 @@ def compute_in_processes(
         data_root: Folder of data sets.
         stopping: Set by the wish to stop.
         patience: Seconds that a running task gets to save its state before its process is killed.
+        stack: Whether tasks that can be computed together are.
 
     Raises:
         WeightscapeError: If processes cannot start.
     """
     store = ledger.store.folder.absolute()
-    crew = Crew([Setup(os.getpid(), store, data_root, workplace) for workplace in workplaces])
+    ledger.agenda.shares = len(workplaces)
+    crew = Crew([Setup(os.getpid(), store, data_root, workplace, stack) for workplace in workplaces])
     try:
         while not (ledger.agenda.is_finished or ledger.interrupted or stopping.is_set()):
             _hand_out(ledger, crew)

@@ -18,7 +18,7 @@ from weightscape.studies.record import OBJECT, checksums, sealed
 _FORMAT = 1
 
 
-def write_object(folder: Path, task: Task, result: Result, *, seconds: float, device: str) -> None:
+def write_object(folder: Path, task: Task, result: Result, *, seconds: float, device: str, together: str = "") -> None:
     """Write a result into a folder that nobody sees yet, durably.
 
     Args:
@@ -27,12 +27,14 @@ def write_object(folder: Path, task: Task, result: Result, *, seconds: float, de
         result: What came out.
         seconds: Time that it took.
         device: Where.
+        together: How it was computed together with others, if it was.
     """
     for field, artefact in task.operation.outputs.items():
         save_artefact(artefact, getattr(result, field), folder, field)
     files = checksums(folder)
     _link_equal(folder, files)
-    content = _describe(task, result, seconds=seconds, device=device, files=files)
+    surroundings = environment(device) | ({"together": together} if together else {})
+    content = _describe(task, result, seconds=seconds, surroundings=surroundings, files=files)
     plain = json.loads(json.dumps(content))
     (folder / OBJECT).write_text(json.dumps(sealed(plain), indent=1), encoding="utf-8")
     make_durable(*folder.rglob("*"), folder)
@@ -57,7 +59,9 @@ def _link_equal(folder: Path, files: Mapping[str, str]) -> None:
             return
 
 
-def _describe(task: Task, result: Result, *, seconds: float, device: str, files: Mapping[str, str]) -> dict[str, Any]:
+def _describe(
+    task: Task, result: Result, *, seconds: float, surroundings: Mapping[str, Any], files: Mapping[str, str]
+) -> dict[str, Any]:
     metrics = result.metrics()
     return {
         "format": _FORMAT,
@@ -73,7 +77,7 @@ def _describe(task: Task, result: Result, *, seconds: float, device: str, files:
             "total": seconds,
             **{name.removesuffix("_seconds"): value for name, value in metrics.items() if name.endswith("_seconds")},
         },
-        "environment": environment(device),
+        "environment": dict(surroundings),
         "files": dict(files),
     }
 

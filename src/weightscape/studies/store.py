@@ -140,8 +140,15 @@ class Store:
         """Return the file that keeps the traceback of a failed task."""
         return self.folder / "logs" / f"{key}.txt"
 
-    def publish(self, task: Task, result: Result, *, seconds: float, device: str) -> Record:
+    def publish(self, task: Task, result: Result, *, seconds: float, device: str, together: str = "") -> Record:
         """Write a result and make it visible, whole, under its key.
+
+        Args:
+            task: What was computed.
+            result: What came out.
+            seconds: Time that it took.
+            device: Where.
+            together: How it was computed together with others, if it was.
 
         Raises:
             StoreError: If the folder cannot be written; nothing half-written stays visible.
@@ -149,7 +156,7 @@ class Store:
         try:
             draft = self._new_draft(task.key)
             draft.mkdir(parents=True)
-            write_object(draft, task, result, seconds=seconds, device=device)
+            write_object(draft, task, result, seconds=seconds, device=device, together=together)
             self._move_into_place(task.key, draft)
         except (OSError, StoreError) as error:
             if self.get(task.key) is None:  # else another process published it meanwhile

@@ -21,7 +21,8 @@ from multiprocessing.connection import Connection
 from types import FrameType
 
 from weightscape.operation import Context
-from weightscape.studies.computing import run_task, write_log
+from weightscape.studies.computing import write_log
+from weightscape.studies.group import run_group
 from weightscape.studies.messages import Halt, Order, Ready, Setup, Share, Verdict
 from weightscape.studies.outcomes import Outcome
 from weightscape.studies.plan import Task
@@ -51,8 +52,7 @@ def main(descriptor: int) -> None:
     _stop_when_terminated(inbox.stopping)
     connection.send(Ready())
     while (order := inbox.next_order()) is not None:
-        for parcel in order.parcels:
-            connection.send(Verdict(parcel.key, _outcome(parcel, setup, inbox.stopping, connection)))
+        _compute(order, setup, inbox.stopping, connection)
 
 
 def _print_line_by_line() -> None:
@@ -134,17 +134,33 @@ class Inbox:
         self._orders.put(None)
 
 
-def _outcome(parcel: Parcel, setup: Setup, stopping: threading.Event, connection: Connection) -> Outcome | None:
+def _compute(order: Order, setup: Setup, stopping: threading.Event, connection: Connection) -> None:
+    """Compute the tasks of an order, and send what became of each."""
     store = Store(setup.store)
+    tasks = []
+    for parcel in order.parcels:
+        found = _open(parcel, setup, store, stopping)
+        if isinstance(found, Outcome):
+            connection.send(Verdict(parcel.key, found))
+        else:
+            tasks.append(found)
+    use_threads(setup.workplace.threads)  # a task before may have changed them
+    run_group(
+        tasks,
+        store,
+        lambda task: _context(task, setup, store, stopping, connection),
+        lambda task, outcome: connection.send(Verdict(task.key, outcome)),
+    )
+
+
+def _open(parcel: Parcel, setup: Setup, store: Store, stopping: threading.Event) -> Task | Outcome:
     if stopping.is_set():
         return Outcome("waiting", "stopped before it began")
     try:
-        task = unpack(parcel, setup.data_root)
+        return unpack(parcel, setup.data_root)
     except Exception as error:  # foreign code is imported here
         write_log(store.log_file(parcel.key), traceback.format_exc())
         return Outcome("failed", f"{type(error).__name__}: {error}")
-    use_threads(setup.workplace.threads)  # a task before may have changed them
-    return run_task(task, store, _context(task, setup, store, stopping, connection))
 
 
 def _context(task: Task, setup: Setup, store: Store, stopping: threading.Event, connection: Connection) -> Context:
@@ -154,6 +170,7 @@ def _context(task: Task, setup: Setup, store: Store, stopping: threading.Event, 
         partial=store.partial_folder(task.key),
         progress=_reporter(task.key, connection),
         should_stop=stopping.is_set,
+        stack=setup.stack,
     )
 
 
