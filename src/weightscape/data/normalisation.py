@@ -49,8 +49,6 @@ def moments(normalise: Normalisation, own: Moments) -> Moments:
 
 def _each(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     if len(values) not in {1, channels}:
-        raise DataError(
-            f"expected {'one number' if channels == 1 else f'one or {channels} numbers'} to normalise images of {channels} channel(s), "
-            f"received {len(values)}."
-        )
+        expected = "one number" if channels == 1 else f"one or {channels} numbers"
+        raise DataError(f"expected {expected} to normalise images of {channels} channel(s), received {len(values)}.")
     return values * channels if len(values) == 1 else values
