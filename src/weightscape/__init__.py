@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from weightscape.weights.algebra import Weights as Weights
     from weightscape.weights.algebra import lerp as lerp
     from weightscape.weights.algebra import weights_of as weights_of
+    from weightscape.weights.population import Population as Population
     from weightscape.weights.trajectory import Trajectory as Trajectory
 
 __version__ = "0.1.0"
@@ -46,6 +47,7 @@ _HOMES = {
     "layer_table": "models.layers",
     # weights
     "Step": "step",
+    "Population": "weights.population",
     "Trajectory": "weights.trajectory",
     "Weights": "weights.algebra",
     "lerp": "weights.algebra",

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 
 from weightscape.earlier import Continues, Earlier
 from weightscape.errors import ModelError, Problem, SpecificationError, WeightscapeError, did_you_mean
+from weightscape.expansion import Expansion
 from weightscape.results import Result
 from weightscape.source import import_dotted
 from weightscape.together import Stack, Together
@@ -114,6 +115,7 @@ class Operation:
         function: The function itself.
         together: How several tasks are computed at once; None if one by one.
         continues: How a task goes on from the result of a shorter one; None if it does not.
+        expansion: How its settings become several rows; None if they are one.
     """
 
     name: str
@@ -121,6 +123,7 @@ class Operation:
     function: Callable[..., Result]
     together: Together | None = None
     continues: Continues | None = None
+    expansion: Expansion | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Result:
         """Run the function."""
@@ -199,7 +202,12 @@ _REGISTERED: dict[str, Operation] = {}
 
 
 def operation(
-    name: str, *, version: int, together: Together | None = None, continues: Continues | None = None
+    name: str,
+    *,
+    version: int,
+    together: Together | None = None,
+    continues: Continues | None = None,
+    expansion: Expansion | None = None,
 ) -> Callable[[Callable[..., Result]], Operation]:
     """Register the decorated function as an operation.
 
@@ -208,13 +216,14 @@ def operation(
         version: Raised whenever the meaning of the result or a default changes.
         together: How several tasks are computed at once, where that pays.
         continues: How a task goes on from the result of a shorter one.
+        expansion: How its settings become several rows, where they stand for files.
 
     Raises:
         WeightscapeError: If the signature cannot serve as a schema.
     """
 
     def register(function: Callable[..., Result]) -> Operation:
-        made = Operation(name, version, function, together, continues)
+        made = Operation(name, version, function, together, continues, expansion)
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
                 raise WeightscapeError(f"Operation {name!r}: the signature is the schema and cannot have {parameter}.")

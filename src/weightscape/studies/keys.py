@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,14 @@ def digest(value: Any) -> str:
     return hashlib.blake2b(canonical(value).encode(), digest_size=KEY_LENGTH // 2).hexdigest()
 
 
-def essential(settings: BaseModel) -> dict[str, Any]:
-    """Return validated settings as plain data without those that equal their default, at every depth."""
-    return settings.model_dump(mode="json", exclude_defaults=True)
+def essential(settings: BaseModel, located: Collection[str] = ()) -> dict[str, Any]:
+    """Return validated settings as plain data without those that equal their default, at every depth.
+
+    Args:
+        settings: The settings.
+        located: Settings to leave out because they say where something lies; what it is stands in the content.
+    """
+    return settings.model_dump(mode="json", exclude_defaults=True, exclude=set(located))
 
 
 def content_of(operation: Operation, settings: BaseModel, data_root: Path | None = None) -> dict[str, str]:
@@ -81,7 +86,7 @@ def task_key(operation: Operation, settings: BaseModel, inputs: Mapping[str, Any
         {
             "operation": operation.name,
             "version": operation.version,
-            "settings": essential(settings),
+            "settings": essential(settings, operation.expansion.located if operation.expansion else ()),
             "inputs": dict(inputs),
             "content": dict(content),
         }

@@ -46,7 +46,7 @@ def inherited(
     found: dict[str, Any] = {}
     rows = [member.settings for members in combination.values() for member in members]
     for option, declared in operation.settings.model_fields.items():
-        values = [row[option] for row in rows if option in row]
+        values = [row[option] for row in rows if row.get(option) is not None]
         if not declared.is_required() or option in options or not values:
             continue
         if any(value != values[0] for value in values):

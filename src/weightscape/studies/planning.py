@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import graphlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from weightscape.errors import SpecificationError, WeightscapeError, did_you_mean
+from weightscape.expansion import Expanded, Expansion
 from weightscape.operation import Operation, find_operation, operation_names
 from weightscape.studies.document import Location
 from weightscape.studies.inputs import Combination, InputResolver
@@ -77,17 +78,40 @@ class _Planner:
             row
             for combination in combinations
             for point in points
-            if (row := self._plan_row(name, operation, combination, point))
+            for row in self._plan_rows(name, operation, combination, point)
         ]
         if len(self._problems) == before:
             self._stages[name] = StagePlan(tuple(rows), operation.outputs)
 
-    def _plan_row(self, name: str, operation: Operation, combination: Combination, point: Configuration) -> Row | None:
+    def _plan_rows(
+        self, name: str, operation: Operation, combination: Combination, point: Configuration
+    ) -> Iterator[Row]:
         options = {**inherited(name, operation, combination, point.options, self._problems), **point.options}
         settings = validated(name, operation, options, point.places, self._problems)
         if settings is None:
-            return None
-        content = self._content(name, operation, settings)
+            return
+        if operation.expansion is None:
+            yield self._plan_row(name, operation, combination, settings, Expanded({}))
+            return
+        for expanded in self._expanded(name, operation.expansion, settings):
+            own = validated(name, operation, {**options, **expanded.options}, point.places, self._problems)
+            if own is not None:
+                yield self._plan_row(name, operation, combination, own, expanded)
+
+    def _expanded(self, name: str, expansion: Expansion, settings: BaseModel) -> list[Expanded]:
+        try:
+            return expansion.rows(settings)
+        except SpecificationError as error:
+            place: Location = ("stages", name, "with")
+            for problem in error.problems:
+                where = (*place, problem.where) if problem.where else place
+                self._problems.add(where, problem.expected, problem.received, problem.remedy)
+        return []
+
+    def _plan_row(
+        self, name: str, operation: Operation, combination: Combination, settings: BaseModel, expanded: Expanded
+    ) -> Row:
+        content = {**self._content(name, operation, settings), **expanded.content}
         many = {name for name, parameter in operation.inputs.items() if parameter.artefact == "Population"}
         inputs = {
             parameter: tuple(member.bound for member in members) if parameter in many else members[0].bound
@@ -102,7 +126,8 @@ class _Planner:
         columns = {
             parameter: shared([member.settings for member in members]) for parameter, members in combination.items()
         }
-        return Row({**settings.model_dump(mode="json"), **columns}, key)
+        located = set(operation.expansion.located) if operation.expansion else None
+        return Row({**settings.model_dump(mode="json", exclude=located), **expanded.columns, **columns}, key)
 
     def _content(self, name: str, operation: Operation, settings: BaseModel) -> dict[str, str]:
         try:

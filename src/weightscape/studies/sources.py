@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,13 +66,15 @@ def _files(reference: Reference, where: str) -> StagePlan:
     if not paths:
         remedy = f"No file has this path. Looked for it from {Path.cwd()}."
         raise SpecificationError([Problem(where, "a file of weights", repr(reference.name), remedy)])
-    rows = tuple(Row({"path": path}, f"file:{_content(path, where)}", path) for path in paths)
+    hashes = _contents(paths, where)
+    rows = tuple(Row({"path": path}, f"file:{text}", path) for path, text in zip(paths, hashes, strict=True))
     return StagePlan(rows, {"weights": "Weights"})
 
 
-def _content(path: str, where: str) -> str:
+def _contents(paths: list[str], where: str) -> list[str]:
+    from weightscape.weights.file_hashes import file_hashes
+
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except OSError as error:
-        raise SpecificationError([Problem(where, "a file that can be read", repr(path), f"{error}.")]) from error
+        return file_hashes(paths)
+    except StoreError as error:
+        raise SpecificationError([Problem(where, "files that can be read", repr(paths[0]), str(error))]) from error

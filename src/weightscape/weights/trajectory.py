@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from weightscape.errors import StoreError, WeightscapeError
 from weightscape.step import Step
 from weightscape.weights.algebra import Weights
 from weightscape.weights.files import load_weights, save_weights
+from weightscape.weights.runs import RUN_FILE
 
+LazyWeights: TypeAlias = Callable[[], Weights]
 _LENGTH_FILE = "iterations-per-epoch.json"
 
 
@@ -26,14 +30,16 @@ class Trajectory:
     """Ordered snapshots of one run; those on disk are read when they are asked for.
 
     Args:
-        snapshots: Weights, or the path of a safetensors file with them, by step.
+        snapshots: Weights, the path of a file with them, or a function that reads them, by step.
         iterations_per_epoch: Length of an epoch, where known: ``500it`` and ``1ep70it`` may then name one snapshot.
 
     Raises:
         StoreError: If there is no snapshot.
     """
 
-    def __init__(self, snapshots: Mapping[Step, Weights | Path], *, iterations_per_epoch: int | None = None) -> None:
+    def __init__(
+        self, snapshots: Mapping[Step, Weights | Path | LazyWeights], *, iterations_per_epoch: int | None = None
+    ) -> None:
         if not snapshots:
             raise StoreError("A trajectory has at least one snapshot, received none.")
         self.iterations_per_epoch = iterations_per_epoch
@@ -45,7 +51,7 @@ class Trajectory:
 
     @classmethod
     def open(cls, folder: str | Path) -> Trajectory:
-        """Open a folder written by :meth:`save`, without reading the weights.
+        """Open a folder written by :meth:`save` or a :class:`~weightscape.Recorder`, without reading the weights.
 
         Raises:
             StoreError: If the folder has no snapshots, or a file that is not named by its step.
@@ -53,8 +59,7 @@ class Trajectory:
         files = sorted(Path(folder).glob("*.safetensors"))
         if not files:
             raise StoreError(f"{folder} holds no snapshots (files named like 15ep.safetensors).")
-        length = Path(folder) / _LENGTH_FILE
-        iterations = int(length.read_text()) if length.exists() else None
+        iterations = _length(Path(folder))
         try:
             snapshots = {Step.parse(file.stem): file for file in files}
         except WeightscapeError as error:
@@ -91,14 +96,24 @@ class Trajectory:
         Raises:
             StoreError: If no snapshot was kept at that step.
         """
+        value = self._snapshots[self.find(step)]
+        if isinstance(value, Path):
+            return load_weights(value)
+        return value() if callable(value) else dict(value)
+
+    def find(self, step: Step | str) -> Step:
+        """Return the step, in its normal form, of the snapshot at a step; ``first`` and ``last`` name the two ends.
+
+        Raises:
+            StoreError: If no snapshot was kept at that step.
+        """
         if step in {"first", "last"}:
             step = self.steps[0 if step == "first" else -1]
         step = self._normalised(Step.parse(step))
         if step not in self._snapshots:
             kept = ", ".join(map(str, self.steps))
             raise StoreError(f"No snapshot was kept at {step}; kept: {kept}. Add the step to the run's 'keep'.")
-        value = self._snapshots[step]
-        return load_weights(value) if isinstance(value, Path) else dict(value)
+        return step
 
     def __len__(self) -> int:
         return len(self._snapshots)
@@ -108,3 +123,20 @@ class Trajectory:
 
     def __repr__(self) -> str:
         return f"Trajectory({', '.join(map(str, self.steps))})"
+
+
+def _length(folder: Path) -> int | None:
+    """Return the length of an epoch, where the folder says it.
+
+    Raises:
+        StoreError: If it says something else.
+    """
+    try:
+        if (folder / _LENGTH_FILE).exists():
+            return int((folder / _LENGTH_FILE).read_text())
+        if (folder / RUN_FILE).exists():
+            found = json.loads((folder / RUN_FILE).read_text(encoding="utf-8")).get("iterations_per_epoch")
+            return None if found is None else int(found)
+    except (OSError, ValueError, AttributeError) as error:
+        raise StoreError(f"{folder} is damaged: the length of an epoch cannot be read ({error}).") from error
+    return None

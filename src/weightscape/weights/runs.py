@@ -1,0 +1,239 @@
+"""From files to runs: which snapshots belong together, at which steps, with which settings. Loads no torch.
+
+Files in one folder are one run, unless settings in their names differ. Headers are read, weights are not.
+"""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from weightscape.errors import StoreError
+from weightscape.step import Step
+from weightscape.weights.archives import Unfinished
+from weightscape.weights.checkpoints import Checkpoint, read_checkpoint
+from weightscape.weights.file_names import FileName, StepPattern
+
+RUN_FILE = "run.json"
+"""Beside the snapshots of a run: its settings and the length of an epoch, as a Recorder writes them."""
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """The files of one run.
+
+    Attributes:
+        path: The folder, or the file if there is one alone, as it was found.
+        settings: What names, ``run.json`` and the files say of it.
+        checkpoints: Its files by step, in the order of time.
+        iterations_per_epoch: Length of an epoch, where known.
+    """
+
+    path: str
+    settings: Mapping[str, Any]
+    checkpoints: Mapping[Step, Checkpoint]
+    iterations_per_epoch: int | None = None
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes by name of its first file."""
+        return next(iter(self.checkpoints.values())).shapes
+
+
+def find_files(patterns: str | Sequence[str], folder: Path | None = None) -> list[str]:
+    """Return the files that patterns such as ``runs/*/ep*.pt`` name, in order.
+
+    Args:
+        patterns: Paths, with ``*``, ``?``, ``[...]`` and ``**``; of a folder all files of weights in it are meant.
+        folder: Where relative ones begin; the current folder by default.
+
+    Raises:
+        StoreError: If a pattern names no file.
+    """
+    found: dict[str, None] = {}
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        text = os.path.expanduser(os.fspath(pattern))
+        whole = text if folder is None else os.path.join(folder, text)
+        # A path of exactly this name comes before the pattern: folders may be called "runs [old]".
+        paths = [whole] if os.path.exists(whole) else glob.glob(whole, recursive=True)
+        files = sorted(file for path in paths for file in _files(path))
+        if not files:
+            raise StoreError(f"No file of weights is named {pattern!r}. Looked for it from {folder or Path.cwd()}.")
+        found |= dict.fromkeys(files)
+    return list(found)
+
+
+def _files(path: str) -> list[str]:
+    if not os.path.isdir(path):
+        return [path]
+    known = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".safetensors")
+    return [entry.path for entry in os.scandir(path) if entry.is_file() and entry.name.endswith(known)]
+
+
+def find_runs(
+    patterns: str | Sequence[str],
+    *,
+    step: str | None = None,
+    member: str | None = None,
+    expected: Mapping[str, tuple[int, ...]] | None = None,
+    folder: Path | None = None,
+) -> list[FoundRun]:
+    """Return the runs that files amount to, in the order of their paths.
+
+    The newest file of a run that is still being written is left out with a warning.
+
+    Args:
+        patterns: Files, see :func:`find_files`.
+        step: How names are read, see :class:`StepPattern`. Without a step in the name, the epoch or the iteration that
+            the file itself mentions is taken.
+        member: Which part of the files is meant, where they hold several networks.
+        expected: Shapes by name of the network.
+        folder: Where relative patterns begin.
+
+    Raises:
+        StoreError: If files cannot be read, have no step, or share one; or are of different architectures. The message
+            names them.
+    """
+    pattern = StepPattern(step)
+    groups: dict[str, list[tuple[str, FileName]]] = {}
+    for path in find_files(patterns, folder):
+        name = pattern.read(Path(path).as_posix())
+        groups.setdefault(json.dumps([name.folder, name.settings]), []).append((path, name))
+    runs = [_run(files, member, expected) for files in groups.values()]
+    _check_alike(runs)
+    return runs
+
+
+def _run(
+    files: Sequence[tuple[str, FileName]], member: str | None, expected: Mapping[str, tuple[int, ...]] | None
+) -> FoundRun:
+    found = [(path, name, _checkpoint(path, member, expected)) for path, name in files]
+    whole = [(path, name, read) for path, name, read in found if isinstance(read, Checkpoint)]
+    newest = max(found, key=lambda item: os.stat(item[0]).st_mtime_ns)
+    for path, _, read in found:
+        if isinstance(read, Checkpoint):
+            continue
+        if path != newest[0] or not whole:
+            raise StoreError(f"{read} It is not the newest file of its run; remove or replace it.")
+        _LOG.warning("%s is left out: it is not complete; its run may still be writing it.", path)
+    snapshots = _by_step(whole)
+    folder = files[0][1].folder
+    beside = _beside(Path(folder or "."))
+    settings = {**_agreed(snapshots), **beside.get("settings", {}), **files[0][1].settings}
+    path = folder if len(files) > 1 else files[0][0]
+    return FoundRun(path, settings, dict(sorted(snapshots.items())), beside.get("iterations_per_epoch"))
+
+
+def _checkpoint(
+    path: str, member: str | None, expected: Mapping[str, tuple[int, ...]] | None
+) -> Checkpoint | Unfinished:
+    try:
+        return read_checkpoint(path, member=member, expected=expected)
+    except Unfinished as error:
+        return error
+
+
+def _by_step(files: Iterable[tuple[str, FileName, Checkpoint]]) -> dict[Step, Checkpoint]:
+    snapshots: dict[Step, Checkpoint] = {}
+    for path, name, checkpoint in files:
+        step = name.step or _inside(checkpoint)
+        if step is None:
+            raise StoreError(
+                f"{path} has no step: neither its name says one nor the file. Say how names are read, for instance "
+                "step='ep(?P<epoch>\\d+)' or step='ep{epoch}.pt', or at which step all were saved: step='15ep'."
+            )
+        if step in snapshots:
+            raise StoreError(
+                f"{snapshots[step].archive.path} and {path} are of one run and both of step {step}. If they are of two "
+                "runs, say where names tell them apart: step='seed{seed}_ep{epoch}.pt', for instance; else narrow the "
+                "pattern of files."
+            )
+        snapshots[step] = checkpoint
+    return snapshots
+
+
+def _inside(checkpoint: Checkpoint) -> Step | None:
+    if checkpoint.epoch is not None:
+        return Step(epoch=checkpoint.epoch)
+    return None if checkpoint.iteration is None else Step(iteration=checkpoint.iteration)
+
+
+def _beside(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{folder / RUN_FILE} is damaged ({error}). Remove it, or write the settings anew.") from error
+
+
+def _agreed(snapshots: Mapping[Step, Checkpoint]) -> dict[str, Any]:
+    """Return the settings that all files of a run agree about.
+
+    Raises:
+        StoreError: If their seeds differ, so that they are of several runs.
+    """
+    first, *others = snapshots.values()
+    agreed = dict(first.settings)
+    for other in others:
+        differing = [name for name in agreed if other.settings.get(name) != agreed[name]]
+        if "seed" in differing and "seed" in other.settings:
+            raise StoreError(
+                f"{first.archive.path} and {other.archive.path} are in one folder, but of runs with the seeds "
+                f"{agreed['seed']} and {other.settings['seed']}. Say where names tell runs apart: "
+                "step='seed{seed}_ep{epoch}.pt', for instance."
+            )
+        for name in differing:
+            _LOG.warning("%s says another %r than %s; it is no setting of the run.", *_paths(other, name, first))
+            del agreed[name]
+    return agreed
+
+
+def _paths(other: Checkpoint, name: str, first: Checkpoint) -> tuple[Path, str, Path]:
+    return other.archive.path, name, first.archive.path
+
+
+def _check_alike(runs: Sequence[FoundRun]) -> None:
+    """Check that all files are of one architecture.
+
+    Raises:
+        StoreError: Naming the files that differ from most, and how.
+    """
+    kinds: dict[str, list[Checkpoint]] = {}
+    for checkpoint in (checkpoint for run in runs for checkpoint in run.checkpoints.values()):
+        kinds.setdefault(json.dumps(sorted(checkpoint.shapes.items())), []).append(checkpoint)
+    if len(kinds) < 2:
+        return
+    usual, *rest = sorted(kinds.values(), key=len, reverse=True)
+    odd = [str(checkpoint.archive.path) for members in rest for checkpoint in members]
+    more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
+    raise StoreError(
+        f"These files are of another architecture than the other {len(usual)}: {', '.join(odd[:3])}{more}. "
+        f"{difference(rest[0][0].shapes, usual[0].shapes)} compared with {usual[0].archive.path}. "
+        "Narrow the pattern of files, or import each architecture alone."
+    )
+
+
+def difference(given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str:
+    """Return in words how shapes by name differ from what is expected; empty if they do not."""
+    extra = [name for name in given if name not in expected]
+    parts = []
+    for name in expected:
+        close = difflib.get_close_matches(name, extra, n=1) if name not in given else []
+        if name not in given:
+            parts.append(f"{name} is missing" + (f" (there is {close[0]})" if close else ""))
+        elif given[name] != expected[name]:
+            parts.append(f"{name} is {given[name]} instead of {expected[name]}")
+    parts += [f"{name} is unexpected" for name in extra]
+    shown = "; ".join(parts[:5]) + ("; ..." if len(parts) > 5 else "")
+    return f"{len(parts)} tensor{'s' * (len(parts) > 1)} differ: {shown}" if parts else ""
