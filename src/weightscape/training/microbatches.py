@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -106,6 +107,8 @@ class BatchGradient:
         for part, labels in zip(torch.split(images, size), torch.split(targets, size), strict=True):
             logits = self._model(part)
             loss = self._criterion.training_loss(logits, labels) * (len(part) / count)
+            if self.parts > 1 and not self._criterion.is_separable:  # seen only now, with the first loss of all
+                self._refuse_inseparable(f"Memory does not suffice for a step with {count} images")
             loss.backward()  # type: ignore[no-untyped-call]
             outcomes.append(Outcome(loss.detach(), self._criterion.hits(logits.detach(), labels).sum()))
             del logits, loss
@@ -129,14 +132,18 @@ class BatchGradient:
                 "smaller 'batch_size', or set 'micro_batch' in the recipe if that other training is what you want."
             )
         if not self._criterion.is_separable:
-            raise TrainingError(
-                f"{refusal}, and it cannot be taken in parts: the loss returns one number for a batch, which may be "
-                "more than a mean over its images. Return one number per image, or use a smaller 'batch_size'."
-            )
+            self._refuse_inseparable(refusal)
         if self.parts >= count:
             raise TrainingError(f"{refusal}, not even one by one. Use a smaller model or a machine with more memory.")
         self.parts *= 2
         _LOG.warning("Memory does not suffice for %d images at once; steps are taken in %d parts.", count, self.parts)
+
+    @staticmethod
+    def _refuse_inseparable(refusal: str) -> NoReturn:
+        raise TrainingError(
+            f"{refusal}, and it cannot be taken in parts: the loss returns one number for a batch, which may be more "
+            "than a mean over its images. Return one number per image, or use a smaller 'batch_size'."
+        )
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
