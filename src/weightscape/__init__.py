@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from weightscape.weights.algebra import lerp as lerp
     from weightscape.weights.algebra import weights_of as weights_of
     from weightscape.weights.population import Population as Population
+    from weightscape.weights.recorder import Recorder as Recorder
     from weightscape.weights.trajectory import Trajectory as Trajectory
 
 __version__ = "0.1.0"
@@ -48,6 +49,7 @@ _HOMES = {
     # weights
     "Step": "step",
     "Population": "weights.population",
+    "Recorder": "weights.recorder",
     "Trajectory": "weights.trajectory",
     "Weights": "weights.algebra",
     "lerp": "weights.algebra",

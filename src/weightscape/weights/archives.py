@@ -7,6 +7,7 @@ are read (some kilobytes); the numbers of the tensors stay where they are.
 from __future__ import annotations
 
 import json
+import os
 import struct
 import tarfile
 import zipfile
@@ -68,7 +69,7 @@ def open_archive(path: str | Path) -> Archive:
         Unfinished: If the file ends too early.
         StoreError: If it is missing, damaged or of another kind; the message says what to do.
     """
-    path = Path(path)
+    path = Path(os.path.abspath(path))  # its tensors are read later, perhaps from another folder
     try:
         with path.open("rb") as file:
             return _open(path, file)

@@ -20,13 +20,11 @@ def load_tensors(archive: Archive, tensors: Mapping[str, TensorRef], device: str
     shared one storage when they were saved share it again, and tied ones are the same tensor.
 
     Raises:
-        StoreError: If a tensor does not fit into its storage.
+        StoreError: If the file is gone, or a tensor does not fit into its storage.
     """
     if not tensors:
         return {}
-    size = archive.path.stat().st_size
-    mapped = torch.UntypedStorage.from_file(str(archive.path), False, size)
-    assert isinstance(mapped, torch.UntypedStorage)
+    mapped = _mapped(archive)
     storages: dict[str, Tensor] = {}
     made: dict[TensorRef, Tensor] = {}
     loaded: Weights = {}
@@ -36,6 +34,16 @@ def load_tensors(archive: Archive, tensors: Mapping[str, TensorRef], device: str
             made[ref] = _tensor(archive, ref, mapped, storages).to(device)
         loaded[name] = made[ref]
     return loaded
+
+
+def _mapped(archive: Archive) -> torch.UntypedStorage:
+    try:
+        size = archive.path.stat().st_size
+        mapped = torch.UntypedStorage.from_file(str(archive.path), False, size)
+    except (OSError, RuntimeError) as error:
+        raise StoreError(f"{archive.path} cannot be read any more: {error}.") from error
+    assert isinstance(mapped, torch.UntypedStorage)
+    return mapped
 
 
 def _check_bounds(archive: Archive, name: str, ref: TensorRef) -> None:
