@@ -129,8 +129,11 @@ def _run(name: str, operation: Operation, given: Mapping[str, Any]) -> int:
         SpecificationError: With every mistake in the options and references.
     """
     from weightscape.cli.opening import Opened, open_store, plan_with_figures
+    from weightscape.cli.pages import tell_results
+    from weightscape.cli.recognition import with_recognised_model
     from weightscape.cli.running import compute, exit_code, report_failures
 
+    given = with_recognised_model(operation, given)
     store = open_store(given["workspace"])
     wrong: list[Problem] = []
     study = _study(name, operation, given, wrong)
@@ -145,7 +148,8 @@ def _run(name: str, operation: Operation, given: Mapping[str, Any]) -> int:
     _note_command(opened)
     computed_by = {name: given[name] for name in ("device", "threads", "workers", "per_gpu", "stack")}
     done = compute(opened, **computed_by)
-    _print(opened, done, as_json=given["as_json"])
+    if given["as_json"] or not tell_results(opened, done, given):
+        _print(opened, done, as_json=given["as_json"])
     report_failures(opened, done)
     return exit_code(done)
 

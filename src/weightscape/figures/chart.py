@@ -59,10 +59,12 @@ def new_chart(
 
 def finish(chart: Chart, handles: Sequence[Any], *, notes: Sequence[str], title: str = "") -> Chart:
     """Put the legend above the panels, where it covers no data, and the notes below them."""
-    if title:
+    if title and not handles:
         chart.suptitle(title, fontsize=9)
     if handles:
         chart.legend(
+            title=title or None,  # a title of the figure itself would cover the legend
+            title_fontsize=9,
             handles=list(handles),
             loc="outside upper center",
             ncols=legend_columns([handle.get_label() for handle in handles]),

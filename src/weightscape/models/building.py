@@ -68,6 +68,16 @@ def build_model(
         return _BUILDERS[type(settings)](settings, shape=shape, classes=classes)
 
 
+def build_on_meta(architecture: Architecture, *, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """Build a network without memory for its tensors: names and shapes alone.
+
+    Raises:
+        ModelError: If the network cannot take such inputs.
+    """
+    with torch.device("meta"), seeded(0, "init"):
+        return _BUILDERS[type(architecture)](architecture, shape=shape, classes=classes)
+
+
 def find_head(model: nn.Module, *, classes: int | None = None) -> str:
     """Return the name of the layer that yields the classes: the last linear layer or 1x1 convolution.
 
