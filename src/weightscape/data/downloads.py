@@ -61,7 +61,7 @@ def prepare(
 
 def _ways(entry: Entry, folder: Path, mirrors: Sequence[str] | None, hub: str | None) -> Iterator[Callable[[], None]]:
     """Yield the ways to get a data set, in the order in which they are tried."""
-    if entry.reader == "idx" or (entry.mirrors and hub is None):
+    if entry.reader == "idx" or (entry.reader == "svhn-mat" and hub is None):
         yield partial(_from_all_mirrors, entry, folder, entry.mirrors if mirrors is None else mirrors)
     if hub or (entry.hub and mirrors is None):
         yield partial(_from_hub, entry, folder, hub or entry.hub)
@@ -144,7 +144,7 @@ def _from_archive(entry: Entry, packaging: Packaging, folder: Path, mirrors: Seq
                 _fetch(address, part)
                 _check_md5(packaging.md5, name, part)
                 _unpack(part, packaging, folder)
-            except (OSError, http.client.HTTPException, tarfile.TarError, zlib.error, DataError) as error:
+            except (OSError, EOFError, http.client.HTTPException, tarfile.TarError, zlib.error, DataError) as error:
                 failures.append(f"{address}: {error}")
             else:
                 return
