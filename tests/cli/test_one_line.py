@@ -32,8 +32,10 @@ def test_nested_options_are_set_by_yaml_or_by_a_dotted_name(cli: Cli) -> None:
     (first,) = rows(cli(MAKE, "--size", 2, "--pace", "{rate: 0.25}", "--device", "cpu", "--json"))
     (second,) = rows(cli(MAKE, "--set", "size=2", "--set", "pace.rate=0.25", "--device", "cpu", "--json"))
     (third,) = rows(cli(MAKE, "--size", 2, "--pace", "{delay: 3}", "--set", "pace.rate=0.25", "--json"))
-    assert first["key"] == second["key"] == third["key"]
-    assert (second["status"], third["status"]) == ("cached", "cached")
+    (fourth,) = rows(cli(MAKE, "--size=2", "--pace.rate", 0.25, "--json"))
+    (fifth,) = rows(cli(MAKE, "--size=2", "--pace.rate=0.25", "--json"))
+    assert first["key"] == second["key"] == third["key"] == fourth["key"] == fifth["key"]
+    assert {row["status"] for row in (second, third, fourth, fifth)} == {"cached"}
     assert first["settings"]["pace"] == {"rate": 0.25, "delay": 3}  # type: ignore[index]
 
 

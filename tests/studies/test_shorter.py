@@ -139,17 +139,17 @@ def test_a_run_that_was_killed_while_continuing_ends_in_the_same_bytes(tmp_path:
     store = Store(tmp_path / "runs")
     _run(_plan(1), store)
     study = tmp_path / "longer.yaml"
-    study.write_text(STUDY.format(epochs=150, recipe="", keep="ends"))
+    study.write_text(STUDY.format(epochs=60, recipe="", keep="ends"))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "WEIGHTSCAPE_WORKSPACE": str(store.folder)}
     command = [sys.executable, "-m", "weightscape.cli.main", "run", str(study), "--workers", "0", "--threads", "1"]
-    (key,) = _plan(150).tasks
+    (key,) = _plan(60).tasks
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None and not list(store.partial_folder(key).glob("0000[012]*.json")):
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     assert Store(store.folder).get(key) is None
     assert min(path.name for path in store.partial_folder(key).glob("*.json")) > "000001-000000000"
-    assert _files(_run(_plan(150), Store(store.folder))) == _files(_run(_plan(150), Store(tmp_path / "fresh")))
+    assert _files(_run(_plan(60), Store(store.folder))) == _files(_run(_plan(60), Store(tmp_path / "fresh")))
 
 
 EVALUATED = """

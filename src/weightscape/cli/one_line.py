@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -85,6 +85,24 @@ def operation_command(name: str) -> Any:
     return typer.main.get_command(app)
 
 
+def with_nested_options(arguments: Sequence[str]) -> list[str]:
+    """Return arguments in which a nested option stands as ``--set`` takes it.
+
+    >>> with_nested_options(["--model", "mlp", "--recipe.batch-size", "64", "--recipe.epochs=2"])
+    ['--model', 'mlp', '--set', 'recipe.batch_size=64', '--set', 'recipe.epochs=2']
+    """
+    found: list[str] = []
+    left = list(arguments)
+    while left:
+        argument = left.pop(0)
+        flag, equals, value = argument.partition("=")
+        if not re.fullmatch(r"--[a-z][\w-]*(\.[\w-]+)+", flag) or not (equals or left):
+            found.append(argument)
+            continue
+        found += ["--set", f"{flag[2:].replace('-', '_')}={value if equals else left.pop(0)}"]
+    return found
+
+
 def _parameters(operation: Operation) -> list[inspect.Parameter]:
     made: list[tuple[str, Any, Any]] = []
     said = meanings(operation)
@@ -146,7 +164,7 @@ def _run(name: str, operation: Operation, given: Mapping[str, Any]) -> int:
     if wrong:
         raise SpecificationError(wrong)
     _note_command(opened)
-    computed_by = {name: given[name] for name in ("device", "threads", "workers", "per_gpu", "stack")}
+    computed_by = {name: given[name] for name in ("device", "threads", "workers", "per_gpu", "stack", "as_json")}
     done = compute(opened, **computed_by)
     if given["as_json"] or not tell_results(opened, done, given):
         _print(opened, done, as_json=given["as_json"])

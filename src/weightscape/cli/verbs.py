@@ -41,9 +41,9 @@ class Verbs(TyperGroup):
             return super().resolve_command(ctx, args)
         if name not in declared_operations() and "." not in name:
             ctx.fail(f"There is no command {name!r}. {did_you_mean(name, self.list_commands(ctx))}")
-        from weightscape.cli.one_line import operation_command
+        from weightscape.cli.one_line import operation_command, with_nested_options
 
-        return name, operation_command(name), args[1:]
+        return name, operation_command(name), with_nested_options(args[1:])
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb; errors of this package become a message on stderr and an exit code."""
