@@ -154,7 +154,7 @@ def test_data_sets_are_listed_with_what_is_missing(cli: Cli) -> None:
     assert found["digits"]
     shown = json.loads(cli("data", "show", "mnist", "--json").stdout)
     assert any("train-images" in name for name in shown["looked_for"])
-    assert "weightscape data get mnist" in cli("data", "show", "mnist").stdout
+    assert "weightscape data prepare mnist" in cli("data", "show", "mnist").stdout
 
 
 def test_missing_data_is_bad_input_and_names_the_files(cli: Cli) -> None:

@@ -79,7 +79,7 @@ def test_what_is_missing_is_put_where_it_is_looked_for(tmp_path: Path) -> None:
         load_data("mnist", root=f"mnist={tmp_path / 'own'}")
     with pytest.raises(DataError, match="could not be fetched"):
         prepare("mnist", f"mnist={tmp_path / 'own'}", mirrors=[])
-    assert (tmp_path / "own").is_dir()
+    assert not (tmp_path / "own").exists()
 
 
 def test_incomplete_batches_name_what_is_missing(elsewhere: Path) -> None:

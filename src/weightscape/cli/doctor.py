@@ -59,21 +59,29 @@ def _line(check: Check) -> str:
 
 
 def _python() -> Iterator[Check]:
+    from weightscape.cli.versions import missing_packages
     from weightscape.studies.environment import packages
 
     yield Check("python", "ok", f"{platform.python_version()} at {sys.executable}")
-    versions = packages()
-    missing = [name for name, version in versions.items() if version == "not installed"]
-    found = ", ".join(f"{name} {version}" for name, version in versions.items())
-    yield Check("packages", "problem" if missing else "ok", found, "pip install weightscape" if missing else "")
+    found = ", ".join(f"{name} {version}" for name, version in packages().items())
+    missing = ", ".join(f"{requirement} ({installed})" for requirement, installed in missing_packages())
+    remedy = f"Needed: {missing}. Run: pip install --upgrade weightscape" if missing else ""
+    yield Check("packages", "problem" if missing else "ok", found, remedy)
 
 
 def _torch() -> Iterator[Check]:
+    from weightscape.cli.versions import NEWEST_TORCH, OLDEST_TORCH, torch_remedy
+
     try:
         import torch
     except Exception as error:  # a broken installation may raise anything
         yield Check("torch", "problem", f"cannot be imported: {error}", "Install it: https://pytorch.org/get-started")
         return
+    remedy = torch_remedy(torch.__version__)
+    yield Check(
+        "torch", "note" if remedy else "ok", f"{torch.__version__}; tried {OLDEST_TORCH} to {NEWEST_TORCH}", remedy
+    )
+    yield from _extras()
     yield from _threads(torch.get_num_threads())
     blas = _blas_name(torch.__config__.show())
     slow = blas != "mkl" and platform.machine() in {"x86_64", "AMD64"}
@@ -87,6 +95,21 @@ def _torch() -> Iterator[Check]:
         yield Check("device", "note", f"cpu; torch {torch.__version__} does not see this machine's NVIDIA GPU", remedy)
     else:
         yield Check("device", "ok", "cpu (no GPU)")
+
+
+def _extras() -> Iterator[Check]:
+    from weightscape.cli.versions import EXTRAS, extras
+
+    found = dict(extras())
+    for name, error in found.items():
+        if error:
+            remedy = "Only models named after it need it. Install builds of torch and torchvision that belong together."
+            yield Check(name, "note", f"installed, but fails to import: {error}", remedy)
+    works = [name for name, error in found.items() if not error]
+    absent = [name for name in EXTRAS if name not in found]
+    parts = [", ".join(works), f"{', '.join(absent)} not installed (optional)" if absent else ""]
+    if any(parts):
+        yield Check("extras", "ok", "; ".join(part for part in parts if part))
 
 
 def _blas_name(configuration: str) -> str:
@@ -143,11 +166,11 @@ def _data(data_dir: Path | None) -> Iterator[Check]:
     absent = [name for name, present in found.items() if not present]
     yield Check("data", "ok" if here else "problem", f"here: {', '.join(here) or 'none'}; folder {root}")
     if absent:
-        yield Check("data", "note", f"not here: {', '.join(absent)}", "weightscape data get NAME, if you need it.")
+        yield Check("data", "note", f"not here: {', '.join(absent)}", "weightscape data prepare NAME, if you need it.")
     try:
         from weightscape.data.catalogue import fingerprint
 
         for name in here:
             fingerprint(name, data_dir)
     except WeightscapeError as error:
-        yield Check("data", "problem", str(error), "Fetch its files again: weightscape data get NAME")
+        yield Check("data", "problem", str(error), "Fetch its files again: weightscape data prepare NAME")

@@ -30,7 +30,7 @@ DataDir: TypeAlias = Annotated[
         "--data-dir",
         metavar="FOLDER",
         envvar="WEIGHTSCAPE_DATA",
-        help="Where data sets are; ~/.cache/weightscape/data by default.",
+        help="Where data sets are; ~/.cache/weightscape/data by default. NAME=FOLDER for one data set alone.",
     ),
 ]
 Overrides: TypeAlias = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -56,6 +57,8 @@ def prepare(
             return locate(entry, root).place.folder
         except DataError as error:
             failures.append(str(error))
+    with contextlib.suppress(OSError):
+        folder.rmdir()  # only if it is empty
     raise DataError("\n".join(failures))
 
 
