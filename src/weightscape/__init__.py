@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from weightscape.models.building import reset_head as reset_head
     from weightscape.models.layers import layer_table as layer_table
     from weightscape.step import Step as Step
+    from weightscape.studies.opening import trajectories as trajectories
     from weightscape.studies.store import Store as Store
     from weightscape.symmetry.activations import match_activations as match_activations
     from weightscape.symmetry.alignment import match as match
@@ -73,6 +74,7 @@ _HOMES = {
     "transfer_trajectory": "transfer.trajectory",
     # results
     "Store": "studies.store",
+    "trajectories": "studies.opening",
 }
 
 __all__ = sorted(_HOMES)

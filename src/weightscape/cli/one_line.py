@@ -202,7 +202,7 @@ def _study(name: str, operation: Operation, given: Mapping[str, Any], wrong: lis
     base = ("stages", stage)
     document.places |= {(*base, "from", key): key.upper() for key in inputs} | {(*base, "where"): "--where"}
     for key, text in settings.items():
-        content["with"][key] = _value(text, option_flag(key), wrong)
+        content["with"][key] = _setting(operation, key, text, wrong)
         document.places[(*base, "with", key)] = option_flag(key)
     for text in given["overrides"] or ():
         if re.match(r"\s*[\w.]+\s*=", text):
@@ -211,6 +211,21 @@ def _study(name: str, operation: Operation, given: Mapping[str, Any], wrong: lis
         else:
             wrong.append(Problem(f"--set {text}", "OPTION=VALUE", repr(text), "For example: --set recipe.epochs=3"))
     return validate_study(document)
+
+
+def _setting(operation: Operation, key: str, text: str, wrong: list[Problem]) -> Any:
+    """Return the value of a setting; what is no YAML, such as ``*.pt``, is the text itself where the setting takes one."""
+    found: list[Problem] = []
+    value = _value(text, option_flag(key), found)
+    takes_text = str in _members(operation.settings.model_fields[key].annotation)
+    if found and takes_text:
+        return text
+    wrong += found
+    return value
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    return (annotation, *get_args(annotation))
 
 
 def _value(text: str, flag: str, wrong: list[Problem]) -> Any:

@@ -111,7 +111,7 @@ def read_checkpoint(
     archive = open_archive(path)
     candidates = {where: found for where, found in _candidates(archive.content) if found}
     place = _chosen(archive.path, candidates, member)
-    tensors = _tied(archive, candidates[place])
+    tensors = tied(archive, candidates[place])
     if expected is not None and tensors.keys() == expected.keys():  # a network may call its own parts "module"
         return Checkpoint(archive, place, tensors)
     tensors = _without_wrappers(tensors)
@@ -169,7 +169,7 @@ def _chosen(path: Path, candidates: Mapping[str, dict[str, TensorRef]], member: 
     )
 
 
-def _tied(archive: Archive, tensors: dict[str, TensorRef]) -> dict[str, TensorRef]:
+def tied(archive: Archive, tensors: dict[str, TensorRef]) -> dict[str, TensorRef]:
     """Return tensors in the order in which this package wrote them, with those that it wrote once under all names."""
     ties = {name.removeprefix(_TIE): source for name, source in archive.metadata.items() if name.startswith(_TIE)}
     tensors = {**tensors, **{name: tensors[source] for name, source in ties.items() if source in tensors}}

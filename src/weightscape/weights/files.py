@@ -6,11 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from weightscape.errors import StoreError
 from weightscape.weights.algebra import Weights
+from weightscape.weights.archives import open_archive
+from weightscape.weights.checkpoints import read_checkpoint, tied
+from weightscape.weights.mapping import load_tensors
 
 _TIE = "tie:"
 
@@ -59,17 +62,6 @@ def load_weights(path: str | Path, device: str = "cpu") -> Weights:
         StoreError: If the file is missing or damaged, or holds something else.
     """
     if Path(path).suffix != ".safetensors":
-        from weightscape.weights.checkpoints import read_checkpoint
-
         return read_checkpoint(path).load(device)
-    try:
-        with safe_open(str(path), framework="pt", device=device) as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as error:
-        raise StoreError(f"{path} cannot be read as safetensors: {error}") from error
-    for name, source in metadata.items():
-        if name.startswith(_TIE):
-            weights[name.removeprefix(_TIE)] = weights[source]
-    order = metadata["order"].split("\n") if "order" in metadata else list(weights)
-    return {name: weights[name] for name in order if name in weights}
+    archive = open_archive(path)
+    return load_tensors(archive, tied(archive, archive.content), device)
