@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from weightscape.cli.opening import Opened, check_device, pick_device
@@ -27,6 +29,7 @@ def compute(
     workers: int | None = None,
     per_gpu: int | None = None,
     stack: Stack = "auto",
+    as_json: bool = False,
 ) -> Run:
     """Run the tasks that have no result yet; neither torch nor a display is loaded when there are none.
 
@@ -37,6 +40,7 @@ def compute(
         workers: Number of processes; 1 by default, 0 for this process.
         per_gpu: Number of processes for each GPU, instead.
         stack: Whether tasks that can be computed together are.
+        as_json: Whether stdout is kept for JSON, so that what tasks print goes to stderr.
     """
     check_device(device)
     before = known_run(opened.plan, opened.store)
@@ -60,7 +64,8 @@ def compute(
         earlier = f", {cached} from before" if cached else ""
         note(f"{opened.plan.study.name}: {total} tasks{earlier}{'' if here else _crew(places)}")
     progress = Progress(opened.plan, before, opened.store, workers=len(places))
-    with display(progress) as shown, announce_stopping(shown.say, end=here):
+    aside = redirect_stdout(sys.stderr) if as_json else nullcontext()
+    with display(progress) as shown, announce_stopping(shown.say, end=here), aside:
         return run_plan(
             opened.plan,
             opened.store,
@@ -132,7 +137,7 @@ def sentence(run: Run) -> str:
 
     count = counts(run)
     words = [
-        (count["done"], f"done in {duration(count['seconds'])}"),
+        (count["done"], f"done in {duration(run.seconds)}"),
         (count["cached"], "from before"),
         (count["failed"], "failed"),
         (count["blocked"], "blocked"),

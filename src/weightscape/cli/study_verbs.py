@@ -72,7 +72,15 @@ def run(
         return
     discard_damaged_tables(opened.plan, opened.store)
     write_plan(opened.plan, opened.store)
-    done = compute(opened, device=device, threads=threads, workers=workers, per_gpu=per_gpu, stack=stack)
+    done = compute(
+        opened,
+        device=device,
+        threads=threads,
+        workers=workers,
+        per_gpu=per_gpu,
+        stack=stack,
+        as_json=as_json,
+    )
     write_study(opened.plan, done.outcomes, opened.store)
     figures: list[StudyFigure] = []
     if not done.interrupted:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from weightscape.studies.outcomes import Event, Outcome, Run, Status, outcomes_o
 from weightscape.studies.parallel import compute_in_processes
 from weightscape.studies.plan import Plan
 from weightscape.studies.stopping import stop_on_signal
-from weightscape.studies.store import Store
+from weightscape.studies.store import Record, Store
 from weightscape.studies.transport import check_importable
 from weightscape.studies.workplaces import plan_workplaces, use_threads
 from weightscape.together import Stack
@@ -75,6 +76,7 @@ def run_plan(
         WeightscapeError: If processes cannot start or cannot import an operation.
         KeyboardInterrupt: At the second Ctrl-C or SIGTERM; nothing that is published is lost.
     """
+    began = time.monotonic()
     run = Run(outcomes_of(plan, store))
     if run.count("waiting"):
         store.check_writable()
@@ -94,7 +96,8 @@ def run_plan(
             compute_in_processes(
                 ledger, workplaces=places, data_root=data_root, stopping=stopping, patience=patience, stack=stack
             )
-    return Run(ledger.agenda.outcomes, interrupted=not ledger.agenda.is_finished)
+    took = time.monotonic() - began
+    return Run(ledger.agenda.outcomes, interrupted=not ledger.agenda.is_finished, seconds=took)
 
 
 def _check_processes(plan: Plan) -> None:
@@ -123,10 +126,20 @@ def _discard_damaged(plan: Plan, store: Store, outcomes: dict[str, Outcome], lis
             if not fault and bound.key not in sound:
                 fault = ", ".join(record.damaged())
             sound.add(bound.key)
-            if not fault:
+            if not fault or not _discard(record, fault, store):
                 continue
-            _LOG.warning("The result %s is damaged (%s); it is computed anew.", record.folder, fault)
-            store.discard(record)
             if bound.key in outcomes:
                 outcomes[bound.key] = Outcome("waiting")
                 listen(Event(plan.tasks[bound.key], outcomes[bound.key]))
+
+
+def _discard(record: Record, fault: str, store: Store) -> bool:
+    """Remove a damaged result, unless another run is about to see to it; return whether it is gone."""
+    with store.claimed(record.key) as free:
+        if not free:
+            return False
+        if record.folder.is_dir():
+            _LOG.warning("The result %s is damaged (%s); it is computed anew.", record.folder, fault)
+            store.discard(record)
+        store.forget(record.key)
+    return True

@@ -50,10 +50,12 @@ class Run:
     Attributes:
         outcomes: What became of each task.
         interrupted: Whether the run was stopped before its end.
+        seconds: Time it took; less than that of its tasks together when several are computed at a time.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     interrupted: bool = False
+    seconds: float = 0.0
 
     def count(self, status: Status) -> int:
         """Return how many tasks have a status."""
