@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Collection, Iterator
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,19 @@ def require_library(name: str, *, wanted_by: str) -> None:
     """
     if name not in sys.modules and importlib.util.find_spec(name) is None:
         raise ModelError(f"{wanted_by} needs {name}, which is not installed. Run: {_INSTALL.get(name, name)}")
+
+
+def library_version(name: str, *, wanted_by: str) -> str:
+    """Return the name and version of an optional library, without importing it.
+
+    Raises:
+        ModelError: If it is not installed.
+    """
+    require_library(name, wanted_by=wanted_by)
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:  # a bare folder on the path
+        return f"{name} of unknown version"
 
 
 def import_library(name: str, *, wanted_by: str) -> Any:

@@ -105,6 +105,15 @@ def test_an_absent_library_is_named_before_anything_starts(monkeypatch):
         build_model(settings, shape=(3, 8, 8), classes=5)
 
 
+@pytest.mark.usefixtures("libraries")
+def test_the_key_names_the_version_of_the_library(monkeypatch):
+    """Another version may define another network under the same name."""
+    assert parse_architecture("timm:small").fingerprint() == "timm of unknown version"
+    for installed in ("1.0.30", "1.0.31"):
+        monkeypatch.setattr("weightscape.source.version", {"timm": installed}.get)
+        assert parse_architecture("timm:small").fingerprint() == f"timm {installed}"
+
+
 @pytest.mark.parametrize("argument", [{"pretrained": True}, {"weights": "DEFAULT"}])
 def test_pretrained_weights_are_refused_because_the_seed_decides(argument):
     with pytest.raises(ModelError, match="the seed decides the first weights"):

@@ -104,7 +104,7 @@ def _extras() -> Iterator[Check]:
     for name, error in found.items():
         if error:
             remedy = "Only models named after it need it. Install builds of torch and torchvision that belong together."
-            yield Check(name, "note", f"installed, but fails to import: {error}", remedy)
+            yield Check("extras", "note", f"{name} is installed, but fails to import: {error}", remedy)
     works = [name for name, error in found.items() if not error]
     absent = [name for name in EXTRAS if name not in found]
     parts = [", ".join(works), f"{', '.join(absent)} not installed (optional)" if absent else ""]

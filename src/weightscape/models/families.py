@@ -196,15 +196,14 @@ class Library(Foreign):
         return self.name.partition(":")[0]
 
     def fingerprint(self, data_root: Path | None = None) -> str | None:
-        """Return nothing: the library's version is recorded with the result, not part of the key.
+        """Return the library's name and version: another version may define another network.
 
         Raises:
             ModelError: If the library is not installed.
         """
-        from weightscape.source import require_library
+        from weightscape.source import library_version
 
-        require_library(self.library, wanted_by=self.name)
-        return None
+        return library_version(self.library, wanted_by=self.name)
 
 
 class Custom(Foreign):
