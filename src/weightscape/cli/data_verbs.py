@@ -56,6 +56,9 @@ def show_data_set(
     ] = None,
     per_class: Annotated[int, typer.Option("--per-class", min=1, metavar="N", help="Images per row of a sheet.")] = 8,
     split: Annotated[str, typer.Option("--split", metavar="NAME", help="train, validation or test.")] = "train",
+    augment: Annotated[
+        str, typer.Option("--augment", metavar="YAML", help="Augment the images of a sheet, e.g. pad-crop-flip.")
+    ] = "none",
     as_json: Json = False,
 ) -> None:
     """Describe a data set: sizes, classes, files and where they are looked for, its terms and whom to cite."""
@@ -65,7 +68,7 @@ def show_data_set(
     ours = source_kind(name) == "catalogue"
     facts = _facts(name, data_dir) if ours else _own_facts(name, data_dir)
     if sheet is not None:
-        facts["sheet"] = str(_draw(name, data_dir, sheet, per_class, split))
+        facts["sheet"] = str(_draw(name, data_dir, sheet, per_class, split, augment))
     if as_json:
         print_json(facts)
         return
@@ -115,19 +118,34 @@ def _about(entry: Any) -> dict[str, Any]:
     return {"classes": ", ".join(entry.classes), "mean": numbers[0], "standard_deviation": numbers[1]}
 
 
-def _draw(name: str, data_dir: Path | None, path: Path, per_class: int, split: str) -> Path:
+def _draw(name: str, data_dir: Path | None, path: Path, per_class: int, split: str, augment: str) -> Path:
     """Write a sheet of samples and return its path.
 
     Raises:
-        BadParameter: If there is no such split.
+        BadParameter: If there is no such split or augmentation.
         DataError: If the file cannot be written as a picture.
     """
+    import yaml
+    from pydantic import ValidationError
+
     from weightscape.data.loading import load_data
     from weightscape.data.sheet import save_sheet
+    from weightscape.data.specification import DataSettings
 
     if split not in {"train", "validation", "test"}:
         raise typer.BadParameter(f"expected train, validation or test, received {split!r}.", param_hint="--split")
-    return save_sheet(load_data(name, root=data_dir), path, per_class=per_class, split=split)  # type: ignore[arg-type]
+    try:
+        settings = DataSettings(name=name, augment=yaml.safe_load(augment))
+    except (ValidationError, yaml.YAMLError) as error:
+        wrong = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise typer.BadParameter(wrong, param_hint="--augment") from error
+    return save_sheet(
+        load_data(settings, root=data_dir),
+        path,
+        per_class=per_class,
+        split=split,  # type: ignore[arg-type]
+        augment=settings.augment,
+    )
 
 
 @app.command("prepare")
