@@ -165,3 +165,14 @@ def test_a_truncated_pickle_is_named(tmp_path, length):
     (tmp_path / "weights.pt").write_bytes((tmp_path / "weights.pt").read_bytes()[:length])
     with pytest.raises(StoreError, match=r"weights\.pt cannot be read"):
         load_weights(tmp_path / "weights.pt")
+
+
+def test_headers_of_every_length_are_read(tmp_path):
+    # safetensors begins with the length of its header; with 0x80 as its first byte it begins like a pickle.
+    first_bytes = set()
+    for length in range(1, 400, 4):
+        weights = {"w" * length: torch.arange(3.0)}
+        save_weights(tmp_path / "w.safetensors", weights)
+        first_bytes.add((tmp_path / "w.safetensors").read_bytes()[0])
+        assert torch.equal(load_weights(tmp_path / "w.safetensors")["w" * length], weights["w" * length])
+    assert 0x80 in first_bytes

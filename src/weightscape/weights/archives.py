@@ -90,12 +90,13 @@ def _open(path: Path, file: BinaryIO) -> Archive:
         raise Unfinished(f"{path} cannot be read: it is empty, and may still be being written.")
     if start.startswith(b"PK\x03\x04"):
         return _zip(path, file)
+    # First, since the length of the header, with which safetensors begins, may begin like a pickle.
+    if start[4:9] == b"\0\0\0\0{":
+        return _safetensors(path, file)
     if start.startswith(b"\x80"):
         return _pickles(path, file)
     if path.suffix == ".tar" and tarfile.is_tarfile(file):
         raise StoreError(f"it is a tar archive of torch before 0.1.10 (2017). {_SAVE_AGAIN}")
-    if len(start) >= 9 and start[8:9] == b"{":
-        return _safetensors(path, file)
     raise StoreError("it is neither a file of torch.save nor safetensors")
 
 
