@@ -214,7 +214,7 @@ def _study(name: str, operation: Operation, given: Mapping[str, Any], wrong: lis
 
 
 def _setting(operation: Operation, key: str, text: str, wrong: list[Problem]) -> Any:
-    """Return the value of a setting; what is no YAML, such as ``*.pt``, is the text itself where the setting takes one."""
+    """Return the value of a setting; what is no YAML, such as ``*.pt``, is the text itself where one is taken."""
     found: list[Problem] = []
     value = _value(text, option_flag(key), found)
     takes_text = str in _members(operation.settings.model_fields[key].annotation)

@@ -91,7 +91,7 @@ def _open(path: Path, file: BinaryIO) -> Archive:
     if start.startswith(b"PK\x03\x04"):
         return _zip(path, file)
     # First, since the length of the header, with which safetensors begins, may begin like a pickle.
-    if start[4:9] == b"\0\0\0\0{":
+    if start[8:9] == b"{":
         return _safetensors(path, file)
     if start.startswith(b"\x80"):
         return _pickles(path, file)

@@ -108,13 +108,16 @@ def find_runs(
     for path in find_files(patterns, folder):
         name = pattern.read(Path(path).as_posix())
         groups.setdefault(json.dumps([name.folder, name.settings]), []).append((path, name))
-    runs = [_run(files, member, expected) for files in groups.values()]
+    runs = [_run(files, step, member, expected) for files in groups.values()]
     _check_alike(runs)
     return runs
 
 
 def _run(
-    files: Sequence[tuple[str, FileName]], member: str | None, expected: Mapping[str, tuple[int, ...]] | None
+    files: Sequence[tuple[str, FileName]],
+    step: str | None,
+    member: str | None,
+    expected: Mapping[str, tuple[int, ...]] | None,
 ) -> FoundRun:
     found = [(path, name, _checkpoint(path, member, expected)) for path, name in files]
     whole = [(path, name, read) for path, name, read in found if isinstance(read, Checkpoint)]
@@ -125,7 +128,7 @@ def _run(
         if path != newest[0] or not whole:
             raise StoreError(f"{read} It is not the newest file of its run; remove or replace it.")
         _LOG.warning("%s is left out: it is not complete; its run may still be writing it.", path)
-    snapshots = _by_step(whole)
+    snapshots = _by_step(whole, "" if step is None else f" in the form {step!r}")
     folder = files[0][1].folder
     beside = _beside(Path(folder or "."))
     settings = {**_agreed(snapshots), **beside.get("settings", {}), **files[0][1].settings}
@@ -142,13 +145,13 @@ def _checkpoint(
         return error
 
 
-def _by_step(files: Iterable[tuple[str, FileName, Checkpoint]]) -> dict[Step, Checkpoint]:
+def _by_step(files: Iterable[tuple[str, FileName, Checkpoint]], asked: str) -> dict[Step, Checkpoint]:
     snapshots: dict[Step, Checkpoint] = {}
     for path, name, checkpoint in files:
         step = name.step or _inside(checkpoint)
         if step is None:
             raise StoreError(
-                f"{path} has no step: neither its name says one nor the file. Say how names are read, for instance "
+                f"{path} has no step: neither its name says one{asked} nor the file. Say how names are read, for instance "
                 "step='ep(?P<epoch>\\d+)' or step='ep{epoch}.pt', or at which step all were saved: step='15ep'."
             )
         if step in snapshots:
