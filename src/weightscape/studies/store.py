@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from weightscape.errors import StoreError
 from weightscape.results import Result
 from weightscape.studies.files import make_durable, reason
+from weightscape.studies.marks import Mark
 from weightscape.studies.plan import Task
 from weightscape.studies.publishing import write_object
 from weightscape.studies.record import OBJECT, explained
@@ -225,9 +226,11 @@ class Store:
             if error.errno not in _NO_LOCKS:
                 raise StoreError(f"The workspace {self.folder} cannot be written: {reason(error)}") from error
             free = True
+        mark = Mark(self.folder / "locks" / f"{name}.mark")
         try:
-            yield free
+            yield free and mark.take()
         finally:
+            mark.remove()
             lock.release()
 
     def is_held(self, name: str) -> bool:
