@@ -50,8 +50,8 @@ def match_activations(
         symmetry: The permutation groups.
         source: Network that the permutation acts on.
         target: Network of the same architecture.
-        batches: Batches with inputs, in any form (:func:`weightscape.as_batches`). Read once: both networks see each
-            batch before the next is read, so that their order does not matter.
+        batches: Batches with inputs, in any form (:func:`~weightscape.batches.as_batches`). Read once: both networks
+            see each batch before the next is read, so that their order does not matter.
         forward: ``forward(model, batch)`` runs a network; by default it is called with the inputs.
         similarity: Pearson's correlation, 0 for a unit that does not vary; or the mean product of the responses.
 

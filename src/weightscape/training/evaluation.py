@@ -40,8 +40,8 @@ def evaluate(
 
     Args:
         model: The model; its mode and tensors are left as they are.
-        batches: A split of a data set, or batches of inputs and labels in any form (:func:`weightscape.as_batches`).
-            Read once.
+        batches: A split of a data set, or batches of inputs and labels in any form
+            (:func:`~weightscape.batches.as_batches`). Read once.
         forward: ``forward(model, batch)`` returns the outputs; by default the model is called with the inputs.
         loss: ``loss(outputs, targets)``; by default the cross-entropy, or the binary cross-entropy for a split whose
             images have several labels ``(n, k)`` each.
@@ -89,11 +89,24 @@ def evaluate(
             count += batch.count
     if not count:
         raise DataError("Expected at least one image to evaluate on, received an empty split.")
-    mean_loss, accuracy, squares = (total / count for total in totals.tolist())
+    return evaluation_of(*totals.tolist(), count=count, several=several)
+
+
+def evaluation_of(loss: float, hits: float, squares: float, *, count: int, several: bool) -> Evaluation:
+    """Return an evaluation from sums over images.
+
+    Args:
+        loss: Sum of the losses.
+        hits: Sum of the shares of right answers.
+        squares: Sum of their squares.
+        count: Number of images.
+        several: Whether images have several labels each.
+    """
+    accuracy = hits / count
     # For classes this is the binomial standard error; the labels of one image are not independent of each other.
-    variance = squares - accuracy**2 if several else accuracy * (1 - accuracy)
+    variance = squares / count - accuracy**2 if several else accuracy * (1 - accuracy)
     stderr = math.sqrt(variance / count) if not variance < 0 else 0.0
-    return Evaluation(loss=mean_loss, accuracy=accuracy, accuracy_stderr=stderr, count=count)
+    return Evaluation(loss=loss / count, accuracy=accuracy, accuracy_stderr=stderr, count=count)
 
 
 def _hits(outputs: Tensor, batch: Batch) -> Tensor:

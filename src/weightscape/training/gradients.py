@@ -59,8 +59,8 @@ class GradientOracle:
 
         Args:
             weights: All parameters of the model; buffers that are not given are the template's.
-            batches: At least one batch of inputs and labels, in any form (:func:`weightscape.as_batches`). Read once,
-                one after the other.
+            batches: At least one batch of inputs and labels, in any form (:func:`~weightscape.batches.as_batches`).
+                Read once, one after the other.
 
         Raises:
             ModelError: If a parameter is missing or has another shape than in the model.

@@ -31,7 +31,7 @@ def recalibrate(model: nn.Module, batches: BatchSource, *, forward: Forward | No
 
     Args:
         model: The model whose statistics are replaced. It keeps its statistics when a forward pass fails.
-        batches: Batches with inputs, in any form (:func:`weightscape.as_batches`). Read once.
+        batches: Batches with inputs, in any form (:func:`~weightscape.batches.as_batches`). Read once.
         forward: ``forward(model, batch)`` runs the model; by default it is called with the inputs.
 
     Returns:

@@ -151,7 +151,7 @@ def _by_step(files: Iterable[tuple[str, FileName, Checkpoint]], asked: str) -> d
         step = name.step or _inside(checkpoint)
         if step is None:
             raise StoreError(
-                f"{path} has no step: neither its name says one{asked} nor the file. Say how names are read, for instance "
+                f"{path} has no step: neither its name says one{asked} nor the file. Say how names are read, such as "
                 "step='ep(?P<epoch>\\d+)' or step='ep{epoch}.pt', or at which step all were saved: step='15ep'."
             )
         if step in snapshots:

@@ -51,7 +51,7 @@ class Trajectory:
 
     @classmethod
     def open(cls, folder: str | Path) -> Trajectory:
-        """Open a folder written by :meth:`save` or a :class:`~weightscape.Recorder`, without reading the weights.
+        """Open a folder written by :meth:`save` or by a Recorder, without reading the weights.
 
         Raises:
             StoreError: If the folder has no snapshots, or a file that is not named by its step.
