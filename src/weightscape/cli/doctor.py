@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
@@ -118,10 +117,12 @@ def _blas_name(configuration: str) -> str:
 
 
 def _threads(threads: int) -> Iterator[Check]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from weightscape.studies.workplaces import available_cores
+
+    cores = available_cores()
     if threads > cores:
-        remedy = "More threads than cores are many times slower; use --threads or set OMP_NUM_THREADS."
-        yield Check("threads", "problem", f"{threads} threads on {cores} cores", remedy)
+        remedy = "Runs use no more threads than cores; for scripts of your own set OMP_NUM_THREADS."
+        yield Check("threads", "note", f"{threads} threads on {cores} cores", remedy)
     else:
         yield Check("threads", "ok", f"{threads} of {cores} cores")
 
