@@ -28,7 +28,7 @@ _PARTS = {
     "recipe": "Epochs, batch size, optimiser and schedule; see [settings](settings.md).",
 }
 
-_TITLES = {"Custom": "A network of your own", "DataSettings": "Data"}
+_TITLES = {"Custom": "A network of your own", "Library": "A network of timm or torchvision", "DataSettings": "Data"}
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

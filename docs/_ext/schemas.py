@@ -13,7 +13,13 @@ from pydantic_core import PydanticUndefined
 
 _SECTION = re.compile(r"^(Attributes|Args):\n((?:(?: {4}.*)?\n?)+)", re.MULTILINE)
 _ALL = "all defaults"
-_WORDS = {"Custom": "your own", "OwnLoss": "your own", "OwnSchedule": "your own", "DataSettings": "a data set, a mapping"}
+_WORDS = {
+    "Custom": "your own",
+    "Library": "one of timm or torchvision",
+    "OwnLoss": "your own",
+    "OwnSchedule": "your own",
+    "DataSettings": "a data set, a mapping",
+}
 _ENTRY = re.compile(r"^ {4}(\w+): ((?:.|\n {5,})*)", re.MULTILINE)
 
 
