@@ -144,6 +144,13 @@ def test_learning_curve_by_a_setting_has_one_colour_per_setting(epochs: pandas.D
     assert marks["lr=0.1, train"] == marks["lr=0.1, validation"] != marks["lr=0.01, validation"]
 
 
+def test_a_mean_of_runs_that_stopped_at_different_epochs_is_said_to_be_one(epochs: pandas.DataFrame) -> None:
+    note = "the mean is of those that go on"
+    assert note not in texts(draw("learning-curve", {"table": epochs}).figure)
+    stopped = epochs.loc[(epochs["seed"] > 0) | (epochs["epoch"] < 7)]
+    assert note in texts(draw("learning-curve", {"table": stopped}).figure).replace("\n", " ")
+
+
 def _legend(figure):
     return [pair for legend in figure.legends for pair in zip(legend.get_texts(), legend.get_lines(), strict=True)]
 

@@ -121,8 +121,14 @@ def _draw(
         _panel(axes, numbers.loc[numbers["quantity"] == quantity], drawn, quantity)
         if "loss" in quantity:
             axes.set_yscale(loss_scale)
-    notes = [runs_note(frame, number), missing_note(frame, number, looks(number))]
+    notes = [runs_note(frame, number), _ends_note(frame), missing_note(frame, number, looks(number))]
     return finish(chart, [handle(look) for look in drawn.values()], notes=notes, title=title)
+
+
+def _ends_note(frame: pandas.DataFrame) -> str:
+    """Say that a mean is of fewer runs where some have stopped early, which are not a random choice."""
+    ends = frame.loc[~frame["failed"]].groupby(["series", "run"])["epoch"].max().groupby("series").nunique()
+    return "Runs end at different epochs: the mean is of those that go on" if (ends > 1).any() else ""
 
 
 def _panel(axes: Axes, numbers: pandas.DataFrame, drawn: dict[str, Look], quantity: str) -> None:

@@ -2,6 +2,8 @@
 
 Such layers draw from torch's global generators and cannot be told otherwise. A run puts the generator at the start of
 its own stream, and the caller's state back at the end, so that its noise depends on the seed alone and can be resumed.
+The generators of the CPU and of CUDA devices are handled so. That of Apple's MPS is not: noise there is neither seeded
+nor resumed.
 """
 
 from __future__ import annotations
