@@ -28,7 +28,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
     "Results": [table_verbs.table, table_verbs.query, workspace_verbs.ls, workspace_verbs.show],
     "Workspace": [keeping_verbs.verify, keeping_verbs.gc],
     "Networks and data": [network_verbs.layers, network_verbs.symmetry],
-    "Help": [workspace_verbs.recipes, doctor],
+    "Help": [workspace_verbs.recipes, workspace_verbs.schema, doctor],
 }
 for _panel, _verbs in _PANELS.items():
     for _verb in _verbs:

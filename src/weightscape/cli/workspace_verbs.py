@@ -1,4 +1,4 @@
-"""Verbs that look at what there is: ls, show, recipes."""
+"""Verbs that look at what there is: ls, show, recipes, schema."""
 
 from __future__ import annotations
 
@@ -89,6 +89,17 @@ def recipes(pattern: Pattern = "", as_json: Json = False) -> None:
         print("Run one with: weightscape run NUMBER (or NAME)")
     else:
         print("No bundled study matches.")
+
+
+def schema() -> None:
+    """Print the JSON Schema of study files, for editors.
+
+    It holds the operations and figures that are installed here, with all of their options.
+    """
+    from weightscape.cli.printing import print_json
+    from weightscape.report.study_schema import study_schema
+
+    print_json(study_schema())
 
 
 def _first_sentence(text: str) -> str:
