@@ -16,7 +16,7 @@ from weightscape.errors import Interrupted, StoreError, TrainingError
 from weightscape.training import population, population_run
 from weightscape.training.population import TrainedPopulation, train_population
 from weightscape.training.population_rule import activation_bytes, plan_stack
-from weightscape.training.recipe import Recipe
+from weightscape.training.recipe import EarlyStopping, Recipe
 from weightscape.training.result import TrainResult
 from weightscape.training.run import train_model
 from weightscape.weights.algebra import weights_of
@@ -104,7 +104,11 @@ def _assert_close(stacked: TrainResult, alone: TrainResult, *, tolerance: float 
     for name in map(str, stacked.epochs):
         left, right = (torch.tensor(result.epochs[name].to_numpy(float)) for result in (stacked, alone))
         torch.testing.assert_close(left, right, rtol=tolerance, atol=tolerance, equal_nan=True)
-    assert stacked.iterations == alone.iterations
+    for name, tensor in stacked.best.items():
+        torch.testing.assert_close(tensor, alone.best[name], rtol=tolerance, atol=tolerance)
+    skip = {"train_seconds"}
+    numbers = [{k: v for k, v in one.metrics().items() if k not in skip} for one in (stacked, alone)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=tolerance)
 
 
 def _assert_same(left: TrainResult, right: TrainResult) -> None:
@@ -136,6 +140,27 @@ def test_a_stack_does_what_its_members_do_alone(dataset: Dataset, build: Callabl
         _assert_close(member, alone)
     if build is _batch_norm:
         assert int(trained.results[0].trajectory.last["2.num_batches_tracked"]) == 52
+
+
+@pytest.mark.parametrize(
+    ("common", "schedules"),
+    [
+        ({"loss": "binary-cross-entropy", "last_batch": "dropped"}, ["one-cycle", "thirds", "constant"]),
+        (
+            {"loss": {"name": "cross-entropy", "label_smoothing": 0.1}, "warm_up": "1ep2it", "best": "loss"},
+            [{"name": "cosine", "every": "iteration"}, "cosine", "constant"],
+        ),
+    ],
+)
+def test_schedules_within_an_epoch_and_other_losses_are_stacked_too(
+    dataset: Dataset, common: dict[str, Any], schedules: list[Any]
+) -> None:
+    models = _models(_mlp)
+    base = {"epochs": 3, "batch_size": 16, **common}
+    recipes = [Recipe.model_validate({**base, "schedule": schedule}) for schedule in schedules]
+    trained = _stacked(models, dataset, recipe=recipes, keep="epochs")
+    for model, recipe, seed, member in zip(models, recipes, SEEDS, trained.results, strict=True):
+        _assert_close(member, train_model(model, dataset, recipe=recipe, order_seed=seed, keep="epochs"))
 
 
 def test_the_callers_models_and_generator_stay_as_they_are(dataset: Dataset) -> None:
@@ -298,6 +323,8 @@ def test_what_has_no_stacked_form_is_said_and_looped(dataset: Dataset) -> None:
     adam = Recipe.model_validate({"epochs": 1, "batch_size": 16, "optimizer": "adam"})
     assert "differ in epochs" in _why(_models(_mlp, 2), dataset, [plain, longer])
     assert "optimisers of different kinds" in _why(_models(_mlp, 2), dataset, [plain, adam])
+    stopping = plain.model_copy(update={"early_stopping": EarlyStopping(patience=2)})
+    assert "no stacked form of the recipe's 'early_stopping'" in _why(_models(_mlp, 2), dataset, [stopping] * 2)
 
 
 def test_the_rule_loops_on_a_cpu_and_stacks_small_networks_on_a_gpu(

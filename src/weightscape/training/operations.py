@@ -24,7 +24,8 @@ Split: TypeAlias = Literal["train", "validation", "test"]
 def _label(settings: Any) -> str:
     """Return what tasks have in common that can be trained as one stack: all but seeds, numbers and schedule."""
     common = settings.model_dump(mode="json", exclude={"seed", "init_seed", "order_seed"})
-    common["recipe"].pop("schedule")
+    for free in ("schedule", "warm_up", "best"):
+        common["recipe"].pop(free)
     for number in ("lr", "momentum", "betas", "weight_decay"):
         common["recipe"]["optimizer"].pop(number, None)
     return json.dumps(common, sort_keys=True)

@@ -15,7 +15,7 @@ from torch import nn
 
 from weightscape.errors import TrainingError
 from weightscape.together import Stack
-from weightscape.training.keeping import kept_steps
+from weightscape.training.keeping import epoch_length, kept_steps
 from weightscape.training.population_rule import StackPlan, plan_stack
 from weightscape.training.population_run import Member, StackedRun
 from weightscape.training.recipe import Keep, Recipe
@@ -110,7 +110,7 @@ def train_population(
     recipes = [recipe] * len(models) if isinstance(recipe, Recipe) else list(recipe)
     _check_counts(models, recipes, order_seeds)
     for one in recipes:
-        kept_steps(keep, epochs=one.epochs, iterations=math.ceil(len(dataset.train) / one.batch_size))
+        kept_steps(keep, epochs=one.epochs, iterations=epoch_length(len(dataset.train), one))
     device = torch.empty(0, device=device).device
     how = plan_stack(models, dataset, recipes, device=device, stack=stack, memory_limit=memory_limit)
     work = _Work(

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.nn import functional
 
+from weightscape.errors import DataError
+from weightscape.training.evaluation import evaluation_of
 from weightscape.training.layout import plain_weights
+from weightscape.training.losses import Criterion, check_logits
 from weightscape.training.population_optimizers import build_stacked_optimizer
 from weightscape.training.recipe import Recipe
+from weightscape.training.result import Evaluation
 from weightscape.weights.algebra import Weights, precise_dtype
 from weightscape.weights.modes import evaluation_mode
 
@@ -36,7 +39,8 @@ class StackedLearner:
 
     def __init__(self, models: Sequence[nn.Module], recipes: Sequence[Recipe], device: str | torch.device) -> None:
         self.device = torch.device(device)
-        self._template = copy.deepcopy(models[0]).to(self.device)
+        self._template = copy.deepcopy(models[0]).to(self.device).train()
+        self._criterion = Criterion(recipes[0].loss)
         self._parameters = _stacked([dict(model.named_parameters()) for model in models], self.device)
         self._buffers = _stacked([dict(model.named_buffers()) for model in models], self.device)
         self._trained = [name for name, parameter in models[0].named_parameters() if parameter.requires_grad]
@@ -46,7 +50,7 @@ class StackedLearner:
         self._optimizer = build_stacked_optimizer([recipe.optimizer for recipe in recipes], self._trained_parameters())
         self._lr = torch.zeros(len(models), device=self.device)
         self._loss = torch.zeros(len(models), dtype=precise_dtype(self.device), device=self.device)
-        self._hits = torch.zeros(len(models), dtype=torch.int64, device=self.device)
+        self._hits = torch.zeros_like(self._loss)
         self._seen = 0
 
     def __len__(self) -> int:
@@ -67,7 +71,12 @@ class StackedLearner:
         self._lr = torch.tensor(rates, dtype=dtype, device=self.device)
 
     def step(self, images: Tensor, labels: Tensor) -> None:
-        """Take one step on batches of images ``(members, b, c, h, w)`` with labels ``(members, b)``."""
+        """Take one step, each member on its own batch.
+
+        Args:
+            images: Batches ``(members, b, c, h, w)``.
+            labels: Classes ``(members, b)``, or soft or several labels ``(members, b, k)``.
+        """
         images, labels = (tensor.to(self.device, non_blocking=True) for tensor in (images, labels))
         losses, hits = vmap(self._measure, randomness="error")(self._parameters, self._buffers, images, labels)
         if self._trained:
@@ -81,20 +90,34 @@ class StackedLearner:
 
     def _measure(self, parameters: Weights, buffers: Weights, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         logits = functional_call(self._template, (parameters, buffers), (images,))
-        return functional.cross_entropy(logits, labels), (logits.argmax(1) == labels).sum()
+        hits = self._criterion.hits(logits, labels)
+        return self._criterion.training_loss(logits, labels), hits.to(self._hits.dtype).sum()
 
     @torch.no_grad()
-    def evaluate(self, split: Split, *, batch_size: int) -> list[tuple[float, float]]:
-        """Return mean loss and accuracy of each member on a split, with running statistics, without augmentation."""
-        loss, hits = torch.zeros_like(self._loss), torch.zeros_like(self._hits)
+    def evaluate(self, split: Split, *, batch_size: int) -> list[Evaluation]:
+        """Measure each member on a split, with running statistics, without augmentation and label smoothing.
+
+        Raises:
+            DataError: If the split is empty, or has labels that the members have no logits for.
+        """
+        if not len(split):
+            raise DataError("Expected at least one image to evaluate on, received an empty split.")
+        totals = torch.zeros(3, len(self), dtype=self._loss.dtype, device=self.device)
+        measure = vmap(self._evaluate, in_dims=(0, 0, None, None), out_dims=1)
         with evaluation_mode(self._template):
             for images, labels in split.batches(batch_size):
                 images, labels = (tensor.to(self.device, non_blocking=True) for tensor in (images, labels))
-                measured = vmap(self._measure, in_dims=(0, 0, None, None))
-                losses, found = measured(self._parameters, self._buffers, images, labels)
-                loss += losses.to(loss.dtype) * len(labels)
-                hits += found
-        return [(total / len(split), hit / len(split)) for total, hit in zip(loss.tolist(), hits.tolist(), strict=True)]
+                totals += measure(self._parameters, self._buffers, images, labels)
+        several = split.labels.is_floating_point()
+        return [evaluation_of(*member, count=len(split), several=several) for member in totals.T.tolist()]
+
+    def _evaluate(self, parameters: Weights, buffers: Weights, images: Tensor, labels: Tensor) -> Tensor:
+        """Return loss, right answers and their squares, each summed over a batch ``(3,)``."""
+        logits = functional_call(self._template, (parameters, buffers), (images,))
+        check_logits(logits, labels)
+        hits = self._criterion.hits(logits, labels).to(self._loss.dtype)
+        loss = self._criterion.evaluation_loss(logits, labels).to(self._loss.dtype)
+        return torch.stack([loss, hits.sum(), hits.square().sum()])
 
     def losses(self) -> list[float]:
         """Return each member's mean loss over the samples of the epoch so far, each at the weights that saw it."""

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from weightscape.training.recipe import Constant, Cosine, MultiStep, Recipe, Thirds
+from weightscape.training.recipe import OneCycle, OwnLoss, Recipe
 
 if TYPE_CHECKING:
     from weightscape.data.dataset import Dataset
 
 _DROPOUT = nn.modules.dropout._DropoutNd
 _NORMALISATION = nn.modules.batchnorm._NormBase
-_SHARED = ("epochs", "batch_size")
-_FREE = ("optimizer", "schedule")
+_SHARED = ("epochs", "batch_size", "last_batch", "loss")
+_FREE = ("optimizer", "schedule", "warm_up", "best")
 _PROBE = 4
 """Images on which a stack is compared with its members."""
 
@@ -26,7 +26,7 @@ _PROBE = 4
 def obstacle(models: Sequence[nn.Module], dataset: Dataset, recipes: Sequence[Recipe]) -> str:
     """Return why a population cannot be trained as a stack; nothing if it can.
 
-    Members are of one architecture and batch size and of as many epochs; weights, seeds, learning rates, momenta,
+    Members are of one architecture, loss, batch size and number of epochs; weights, seeds, learning rates, momenta,
     weight decays and schedules are their own. Layers that draw random numbers, such as dropout, are refused: their
     noise would not be that of a network trained alone.
     """
@@ -41,8 +41,10 @@ def _recipe_obstacle(recipes: Sequence[Recipe]) -> str:
         if name not in {*_SHARED, *_FREE} and any(getattr(recipe, name) != field.default for recipe in recipes):
             return f"there is no stacked form of the recipe's {name!r}"
     for recipe in recipes:
-        if not _by_epoch(recipe):
-            return f"there is no stacked form of the schedule {recipe.schedule.name!r}"
+        if isinstance(recipe.schedule, OneCycle) and recipe.schedule.momentum is not None:
+            return "there is no stacked form of a schedule that moves the momentum"
+        if isinstance(recipe.loss, OwnLoss):
+            return f"the loss {recipe.loss.name} is not part of this package"
         if recipe.optimizer.groups:
             return "there is no stacked form of groups of parameters"
     if len({(recipe.optimizer.name, getattr(recipe.optimizer, "nesterov", None)) for recipe in recipes}) > 1:
@@ -50,20 +52,13 @@ def _recipe_obstacle(recipes: Sequence[Recipe]) -> str:
     return ""
 
 
-def _by_epoch(recipe: Recipe) -> bool:
-    schedule = recipe.schedule
-    return isinstance(schedule, Constant | MultiStep | Thirds) or (
-        isinstance(schedule, Cosine) and schedule.every == "epoch"
-    )
-
-
 def _model_obstacle(models: Sequence[nn.Module]) -> str:
     if len({_form(model) for model in models}) > 1:
-        return "the members differ in their layers, modes, or in what is trained of them"
+        return "the members differ in their layers, or in what is trained of them"
     if not any(parameter.requires_grad for parameter in models[0].parameters()):
         return "no parameter is trained"
     for name, module in models[0].named_modules():
-        if isinstance(module, _DROPOUT) and module.training and module.p:
+        if isinstance(module, _DROPOUT) and module.p:
             return f"the layer {name!r} draws random numbers"
         if isinstance(module, _NORMALISATION) and module.track_running_stats and module.momentum is None:
             return f"the layer {name!r} keeps cumulative means (momentum None)"
@@ -73,13 +68,13 @@ def _model_obstacle(models: Sequence[nn.Module]) -> str:
 def _form(model: nn.Module) -> tuple[object, ...]:
     tensors = [(name, tensor.shape, tensor.dtype) for name, tensor in model.state_dict().items()]
     trained = [parameter.requires_grad for parameter in model.parameters()]
-    return str(model), *tensors, *trained, *(module.training for module in model.modules())
+    return str(model), *tensors, *trained
 
 
 def _probe_obstacle(models: Sequence[nn.Module], dataset: Dataset) -> str:
     """Compare a stack with its members on a few images; a layer that is not vectorised, or hides state, shows here."""
     images = dataset.train.normalised(slice(_PROBE)).cpu()
-    members = [copy.deepcopy(model).cpu() for model in models]
+    members = [copy.deepcopy(model).cpu().train() for model in models]
     template = members[0]
     try:
         parameters, buffers = stack_module_state(members)

@@ -130,7 +130,7 @@ def activation_bytes(model: nn.Module, dataset: Dataset, batch_size: int) -> int
     """
     count = min(_PROBE, len(dataset.train))
     images = dataset.train.normalised(slice(count)).cpu()
-    model = copy.deepcopy(model).cpu()
+    model = copy.deepcopy(model).cpu().train()
     own = {tensor.untyped_storage().data_ptr() for tensor in [*model.parameters(), *model.buffers()]}
     kept = {images.untyped_storage().data_ptr(): images.nbytes}
 

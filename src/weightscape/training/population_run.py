@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from weightscape.errors import Interrupted, TrainingError
 from weightscape.step import Step
 from weightscape.training.checkpoint import Progress, ResumeFolder, Row
+from weightscape.training.divergence import diverged
 from weightscape.training.identity import run_identity
-from weightscape.training.keeping import kept_steps
+from weightscape.training.keeping import epoch_length, kept_steps
+from weightscape.training.losses import check_labels
 from weightscape.training.population_learner import StackedLearner
 from weightscape.training.recipe import Keep, Recipe
-from weightscape.training.result import TrainResult, binomial_stderr, summarise
-from weightscape.training.schedules import learning_rate
+from weightscape.training.result import TrainResult, summarise
+from weightscape.training.schedules import changes_within_epochs, check_schedule, learning_rate
 from weightscape.training.selection import best_epoch
 from weightscape.weights.algebra import Weights
 from weightscape.weights.files import load_weights
@@ -33,6 +35,7 @@ Member: TypeAlias = TrainResult | TrainingError
 """What became of a member: its result, or why it stopped."""
 _LOOK_EVERY = 100
 """Iterations between looks at the losses, as in a single run; reading them makes the device wait."""
+_STDERR = "test_stderr"
 _EVALUATION_IMAGES = 512
 """Images of all members together in a forward pass of an evaluation, unless a training batch is larger."""
 
@@ -65,7 +68,11 @@ class StackedRun:
         self._recipes = recipes
         self._order_seeds = order_seeds
         self._epochs, self._batch_size = recipes[0].epochs, recipes[0].batch_size
-        self._length = math.ceil(len(dataset.train) / self._batch_size)
+        check_labels(dataset.train.labels, recipes[0].loss)
+        for recipe in recipes:
+            check_schedule(recipe)
+        self._length = epoch_length(len(dataset.train), recipes[0])
+        self._every_step = any(changes_within_epochs(recipe) for recipe in recipes)
         self._kept = kept_steps(keep, epochs=self._epochs, iterations=self._length)
         self._learner = StackedLearner(models, recipes, device)
         self._active = list(range(len(models)))
@@ -131,6 +138,8 @@ class StackedRun:
         for images, labels in islice(self._batches(), progress.iteration, None):
             if should_stop():
                 self._interrupt()
+            if self._every_step:
+                self._learner.set_learning_rates(self._rates())
             self._learner.step(images, labels)
             progress.iteration += 1
             if progress.iteration % _LOOK_EVERY == 0:
@@ -157,7 +166,7 @@ class StackedRun:
     def _close_epoch(self) -> None:
         """Evaluate, add a row for each member and write a checkpoint."""
         self._check(self._learner.losses(), "training")
-        measured = zip(self._rates(), self._learner.losses(), self._learner.accuracies(), strict=True)
+        measured = zip(self._first_rates(), self._learner.losses(), self._learner.accuracies(), strict=True)
         names = ("lr", "train_loss", "train_accuracy")
         self._check(self._record([dict(zip(names, values, strict=True)) for values in measured]), "validation")
         self._progress.epoch, self._progress.iteration = self._progress.epoch + 1, 0
@@ -173,23 +182,23 @@ class StackedRun:
         measured = zip(self._active, training, validations, tests, strict=True)
         for position, (member, own, validation, test) in enumerate(measured):
             row: Row = {"epoch": len(self._rows[member]), **own}
-            row |= dict(zip(("validation_loss", "validation_accuracy"), validation, strict=True))
-            row |= dict(zip(("test_loss", "test_accuracy"), test, strict=True))
+            row |= {"validation_loss": validation.loss, "validation_accuracy": validation.accuracy}
+            row |= {"test_loss": test.loss, "test_accuracy": test.accuracy, _STDERR: test.accuracy_stderr}
             self._rows[member].append(row)
             if best_epoch(self._rows[member], self._recipes[member].best) == row["epoch"]:
                 self._keep_best(position, member)
-        return [loss for loss, _ in validations]
+        return [validation.loss for validation in validations]
 
     def _check(self, losses: Sequence[float], split: str) -> None:
         """Take the members that diverged out of the stack."""
-        diverged = {
-            member: divergence(loss, split, recipe=self._recipes[member], epoch=self._progress.epoch)
-            for member, loss in zip(self._active, losses, strict=True)
+        said = {
+            member: diverged(loss, split, epoch=self._progress.epoch, epochs=self._epochs, lr=lr)
+            for member, loss, lr in zip(self._active, losses, self._first_rates(), strict=True)
             if not math.isfinite(loss)
         }
-        self._failures |= diverged
-        self._progress.failures |= {str(member): str(error) for member, error in diverged.items()}
-        self._leave_out(set(diverged))
+        self._failures |= {member: TrainingError(text) for member, text in said.items()}
+        self._progress.failures |= {str(member): text for member, text in said.items()}
+        self._leave_out(set(said))
 
     def _leave_out(self, members: set[int]) -> None:
         positions = [position for position, member in enumerate(self._active) if member not in members]
@@ -199,7 +208,15 @@ class StackedRun:
             self._learner.set_learning_rates(self._rates())
 
     def _rates(self) -> list[float]:
-        return [learning_rate(self._recipes[member], self._progress.epoch) for member in self._active]
+        """Return the learning rate of each member's next step."""
+        return self._first_rates(self._progress.iteration)
+
+    def _first_rates(self, iteration: int = 0) -> list[float]:
+        """Return the learning rate of each member's first step in the present epoch, or of another step of it."""
+        return [
+            learning_rate(self._recipes[member], self._progress.epoch, iteration, length=self._length)
+            for member in self._active
+        ]
 
     def _keep_snapshots(self) -> None:
         step = self._kept.get(Step(self._progress.epoch, self._progress.iteration).total(self._length))
@@ -237,22 +254,14 @@ class StackedRun:
         raise Interrupted(f"The training of {len(self._rows)} networks was stopped at {step}; {rest}.")
 
     def _result(self, member: int) -> TrainResult:
-        best = self._best[member]
+        best, rows = self._best[member], self._rows[member]
         return summarise(
-            self._rows[member],
+            [{name: value for name, value in row.items() if name != _STDERR} for row in rows],
             Trajectory(self._snapshots[member], iterations_per_epoch=self._length),
             recipe=self._recipes[member],
             best=load_weights(best) if isinstance(best, Path) else best,
-            state={},
-            test_stderr=binomial_stderr(float(self._rows[member][-1]["test_accuracy"] or 0), len(self._dataset.test)),
+            state={},  # a longer run does not go on from a stack
+            test_stderr=float(rows[-1][_STDERR] or 0.0),
             iterations=self._epochs * self._length,
             seconds=self._progress.seconds / len(self._rows),
         )
-
-
-def divergence(loss: float, split: str, *, recipe: Recipe, epoch: int) -> TrainingError:
-    """Return the error of a run whose loss is no longer finite."""
-    return TrainingError(
-        f"Training diverged: the {split} loss is {loss} in epoch {epoch + 1} of {recipe.epochs}, at a learning rate of "
-        f"{learning_rate(recipe, epoch):g}. Use a smaller learning rate."
-    )

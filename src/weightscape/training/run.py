@@ -25,6 +25,7 @@ from weightscape.training.continuation import (
     state_to_keep,
     test_stderr_of,
 )
+from weightscape.training.divergence import diverged
 from weightscape.training.evaluation import evaluate
 from weightscape.training.identity import run_identity
 from weightscape.training.keeping import epoch_length, kept_steps
@@ -254,10 +255,8 @@ class _Run:
             TrainingError: If the loss is not finite.
         """
         if not math.isfinite(loss):
-            raise TrainingError(
-                f"Training diverged: the {split} loss is {loss} in epoch {self.progress.epoch + 1} of "
-                f"{self.recipe.epochs}, at a learning rate of {self.lr:g}. Use a smaller learning rate."
-            )
+            at = {"epoch": self.progress.epoch, "epochs": self.recipe.epochs}
+            raise TrainingError(diverged(loss, split, **at, lr=self.lr))
 
     def record(self, **training: float | None) -> float:
         """Add a row for the epochs done so far and return the validation loss; remember the weights if it is the best.
