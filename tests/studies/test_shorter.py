@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from weightscape.cli.opening import Opened
+from weightscape.cli.study_verbs import _print_plan
 from weightscape.errors import SpecificationError
 from weightscape.studies.document import read_text
 from weightscape.studies.execution import run_plan
@@ -77,7 +79,7 @@ def epochs_taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_a_longer_run_takes_the_missing_epochs_alone_and_ends_in_the_same_bytes(
-    tmp_path: Path, epochs_taken: list[int]
+    tmp_path: Path, epochs_taken: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = Store(tmp_path / "runs")
     short = _run(_plan(2), store)
@@ -85,6 +87,10 @@ def test_a_longer_run_takes_the_missing_epochs_alone_and_ends_in_the_same_bytes(
     found = _shorter(plan, store)
     assert found is not None
     assert found.key == short.key
+    _print_plan(Opened(plan, store, None), as_json=False)
+    assert "1 of them continues a shorter run" in capsys.readouterr().out
+    _print_plan(Opened(plan, store, None), as_json=True)
+    assert json.loads(capsys.readouterr().out)["continues"] == {next(iter(plan.tasks)): short.key}
     epochs_taken.clear()
     continued = _run(plan, store)
     assert epochs_taken == [2, 3]
