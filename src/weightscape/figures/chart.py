@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
 
+_SCREEN_DPI = 120
 _LEGEND_MARK, _LEGEND_CHARACTER = 32.0, 4.5  # points: the mark with its gaps, and one character
 _NOTE_CHARACTERS = 106  # of the small font, across the paper's width
 
@@ -39,7 +40,7 @@ class Chart(Figure):
 
         buffer = io.BytesIO()
         with house_style():
-            self.savefig(buffer, format="png")
+            self.savefig(buffer, format="png", dpi=_SCREEN_DPI)
         return buffer.getvalue()
 
 
