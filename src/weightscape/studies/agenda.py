@@ -36,6 +36,7 @@ class Agenda:
         label: Callable[[Task], str | None] = lambda task: None,
     ) -> None:
         self.shares = 1
+        self._sizes: dict[str, int] = {}
         self._label = functools.cache(lambda key: label(plan.tasks[key]))
         self.outcomes = dict(outcomes)
         self._tasks = plan.tasks
@@ -69,7 +70,9 @@ class Agenda:
         keys = [heapq.heappop(self._ready)[1]]
         if (label := self._label(keys[0])) is not None:
             mates = sorted(entry for entry in self._ready if self._label(entry[1]) == label)
-            taken = mates[: math.ceil((len(mates) + 1) / self.shares) - 1]
+            size = max(math.ceil((len(mates) + 1) / self.shares), self._sizes.get(label, 1))
+            self._sizes[label] = size  # what is left for the last process is not divided again
+            taken = mates[: size - 1]
             keys += [key for _, key in taken]
             self._ready = sorted(set(self._ready).difference(taken))
         return tuple(self._tasks[key] for key in keys)
