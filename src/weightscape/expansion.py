@@ -8,6 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from weightscape.errors import SpecificationError
+
+
+class SourcesGone(SpecificationError):
+    """What settings stand for is not there; what was made of it before still counts."""
+
 
 @dataclass(frozen=True)
 class Expanded:
@@ -32,7 +38,8 @@ class Expansion:
         located: Settings that say where something lies, not what it is: neither in the key nor in tables. What they
             lead to is in the key as content.
         function: Takes validated settings and returns the rows; it loads no torch. Its SpecificationError is reported
-            with the places of the settings that its problems name.
+            with the places of the settings that its problems name; at :class:`SourcesGone` the rows of an earlier plan
+            are taken, where all of them have results.
     """
 
     located: tuple[str, ...]

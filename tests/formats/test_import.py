@@ -185,6 +185,22 @@ def test_opening_reads_no_weights(workspace, monkeypatch):
     assert len(trajectories("t/imported@last", workspace=workspace)) == 2
 
 
+def test_results_count_when_the_files_are_gone_and_not_when_they_are_wrong(workspace, folder, caplog):
+    store = Store(workspace)
+    before = planned(folder, store=store)
+    save(folder / "runs/seed0/ep00.pt", 5)
+    assert "both of step 0ep" in problems(lambda: planned(folder, store=store))
+    shutil.rmtree(folder / "runs")
+    after = planned(folder, store=store)
+    assert list(after.tasks) == list(before.tasks)
+    assert after.stages["measured"].rows == before.stages["measured"].rows
+    assert "the results from before are used" in caplog.text
+    other = STAGES.replace("digits}", "{name: digits, fraction: 0.5}}")
+    assert "No file of weights is named" in problems(lambda: planned(folder, other, store=store))
+    shutil.rmtree(workspace / "objects")
+    assert "No file of weights is named" in problems(lambda: planned(folder, store=Store(workspace)))
+
+
 def test_what_cannot_be_opened_says_why(workspace, folder):
     assert "Did you mean 'imported'" in problems(lambda: trajectories("t/importd", workspace=workspace))
     assert "one condition" in problems(lambda: trajectories("t/imported?seed=1", where="seed=0", workspace=workspace))

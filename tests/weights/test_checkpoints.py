@@ -176,6 +176,12 @@ def test_two_networks_in_one_file_are_told_apart(tmp_path):
         read_checkpoint(tmp_path / "x.pt", member="generater")
 
 
+def test_an_ensemble_in_a_list_has_its_members_by_number(tmp_path):
+    torch.save({"models": [STATE, {name: tensor + 1 for name, tensor in STATE.items()}]}, tmp_path / "x.pt")
+    second = read_checkpoint(tmp_path / "x.pt", member="models.1").load()
+    assert torch.equal(second["head.weight"], STATE["head.weight"] + 1)
+
+
 class Malicious:
     def __init__(self, function, *arguments):
         self.call = (function, arguments)

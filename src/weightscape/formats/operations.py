@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from weightscape.data.specification import DataSpec
 from weightscape.errors import Problem, SpecificationError, StoreError, WeightscapeError
-from weightscape.expansion import Expanded, Expansion
+from weightscape.expansion import Expanded, Expansion, SourcesGone
 from weightscape.formats.result import ImportResult
 from weightscape.models.architecture import Architecture
 from weightscape.operation import Context, operation
@@ -40,10 +40,11 @@ def rows_of_files(settings: Any) -> list[Expanded]:
     """Return one row per run that the files amount to; headers are read, and hashes where they are not known.
 
     Raises:
-        SpecificationError: If files are missing or damaged, or it is not clear how they belong together.
+        SourcesGone: If there are no such files.
+        SpecificationError: If they are damaged, or it is not clear how they belong together.
     """
     from weightscape.weights.file_hashes import file_hashes
-    from weightscape.weights.runs import find_runs
+    from weightscape.weights.runs import NoFiles, find_runs
 
     if isinstance(settings.files, RunFiles):
         return [_row(settings.files, "", {})]
@@ -57,7 +58,8 @@ def rows_of_files(settings: Any) -> list[Expanded]:
         hashes = dict(zip(paths, file_hashes(paths), strict=True))
     except StoreError as error:
         expected = "files of weights, each run in a folder or told apart by its names"
-        raise SpecificationError([Problem("files", expected, repr(settings.files), str(error))]) from error
+        kind = SourcesGone if isinstance(error, NoFiles) else SpecificationError
+        raise kind([Problem("files", expected, repr(settings.files), str(error))]) from error
     except WeightscapeError as error:
         raise SpecificationError([Problem("step", "steps in names", repr(settings.step), str(error))]) from error
     rows = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import graphlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from weightscape.errors import SpecificationError, WeightscapeError, did_you_mean
-from weightscape.expansion import Expanded, Expansion
+from weightscape.expansion import Expanded, Expansion, SourcesGone
 from weightscape.operation import Operation, find_operation, operation_names
 from weightscape.studies.document import Location
 from weightscape.studies.inputs import Combination, InputResolver
@@ -24,10 +25,13 @@ from weightscape.studies.keys import content_of, task_key
 from weightscape.studies.options import Configuration, configurations, inherited, validated
 from weightscape.studies.plan import Plan, Row, StagePlan, Task
 from weightscape.studies.problems import Problems
+from weightscape.studies.recorded import recorded_rows
 from weightscape.studies.reference import Reference
 from weightscape.studies.relation import MOST_ROWS, matching
 from weightscape.studies.sources import Sources
 from weightscape.studies.specification import FigurePlan, Stage, Study
+
+_LOG = logging.getLogger(__name__)
 
 
 def plan_study(study: Study, *, sources: Sources | None = None, data_root: Path | None = None) -> Plan:
@@ -51,6 +55,7 @@ class _Planner:
         self._problems = Problems(study.document)
         self._stages: dict[str, StagePlan] = {}
         self._tasks: dict[str, Task] = {}
+        self._sources = sources
         self._inputs = InputResolver(study, self._stages, sources, self._problems)
 
     def plan(self) -> Plan:
@@ -93,15 +98,21 @@ class _Planner:
         if operation.expansion is None:
             yield self._plan_row(name, operation, combination, settings, Expanded({}))
             return
-        for expanded in self._expanded(name, operation.expansion, settings):
+        for expanded in self._expanded(name, operation, operation.expansion, settings):
             own = validated(name, operation, {**options, **expanded.options}, point.places, self._problems)
             if own is not None:
                 yield self._plan_row(name, operation, combination, own, expanded)
 
-    def _expanded(self, name: str, expansion: Expansion, settings: BaseModel) -> list[Expanded]:
+    def _expanded(self, name: str, operation: Operation, expansion: Expansion, settings: BaseModel) -> list[Expanded]:
         try:
             return expansion.rows(settings)
         except SpecificationError as error:
+            gone = isinstance(error, SourcesGone)
+            known = recorded_rows(self._study, name, operation, settings, self._sources.store) if gone else []
+            if known:
+                text = "%s: the results from before are used, because %s"
+                _LOG.warning(text, name, "; ".join(problem.remedy or str(problem) for problem in error.problems))
+                return known
             place: Location = ("stages", name, "with")
             for problem in error.problems:
                 where = (*place, problem.where) if problem.where else place

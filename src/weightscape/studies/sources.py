@@ -25,6 +25,11 @@ class Sources:
     def __init__(self, store: Store | None = None) -> None:
         self._store = store
 
+    @property
+    def store(self) -> Store | None:
+        """The workspace."""
+        return self._store
+
     def table(self, reference: Reference, where: str) -> StagePlan:
         """Return the rows that a reference names, and their outputs.
 

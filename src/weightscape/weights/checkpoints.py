@@ -30,6 +30,7 @@ _SETTINGS = ("args", "hyper_parameters", "hparams", "hyperparameters", "config",
 _EPOCHS = ("epoch", "epochs")
 _ITERATIONS = ("global_step", "iteration", "iterations", "iter", "it", "step", "steps")
 _DEPTH = 5
+_MOST_MEMBERS = 100
 _TIE = "tie:"
 
 
@@ -219,6 +220,8 @@ def _is_tensor(value: Any) -> bool:
 def _mapping(value: Any) -> Mapping[Any, Any]:
     if isinstance(value, Mapping):
         return value
+    if isinstance(value, list | tuple):  # an ensemble
+        return {str(number): member for number, member in enumerate(value[:_MOST_MEMBERS])}
     if not isinstance(value, Inert):
         return {}
     return value.attributes or {entry[0]: entry[1] for entry in value.items if isinstance(entry, tuple)}

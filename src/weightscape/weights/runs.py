@@ -27,6 +27,10 @@ RUN_FILE = "run.json"
 _LOG = logging.getLogger(__name__)
 
 
+class NoFiles(StoreError):
+    """A pattern names no file."""
+
+
 @dataclass(frozen=True)
 class FoundRun:
     """The files of one run.
@@ -57,7 +61,7 @@ def find_files(patterns: str | Sequence[str], folder: Path | None = None) -> lis
         folder: Where relative ones begin; the current folder by default.
 
     Raises:
-        StoreError: If a pattern names no file.
+        NoFiles: If a pattern names no file.
     """
     found: dict[str, None] = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
@@ -67,7 +71,7 @@ def find_files(patterns: str | Sequence[str], folder: Path | None = None) -> lis
         paths = [whole] if os.path.exists(whole) else glob.glob(whole, recursive=True)
         files = sorted(file for path in paths for file in _files(path))
         if not files:
-            raise StoreError(f"No file of weights is named {pattern!r}. Looked for it from {folder or Path.cwd()}.")
+            raise NoFiles(f"No file of weights is named {pattern!r}. Looked for it from {folder or Path.cwd()}.")
         found |= dict.fromkeys(files)
     return list(found)
 
