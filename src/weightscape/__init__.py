@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from weightscape.symmetry.matching import match_weights as match_weights
     from weightscape.symmetry.permutation import Permutation as Permutation
     from weightscape.training.evaluation import evaluate as evaluate
+    from weightscape.training.population import train_population as train_population
     from weightscape.training.recipe import Recipe as Recipe
     from weightscape.training.run import train_model as train_model
     from weightscape.transfer.trajectory import transfer_trajectory as transfer_trajectory
@@ -59,6 +60,7 @@ _HOMES = {
     "Recipe": "training.recipe",
     "evaluate": "training.evaluation",
     "train_model": "training.run",
+    "train_population": "training.population",
     # symmetry
     "Permutation": "symmetry.permutation",
     "discover": "symmetry.discovery",
