@@ -126,6 +126,35 @@ def test_a_process_that_dies_fails_its_task_alone_and_the_cause_is_named(store: 
     assert log.endswith(messages[0])
 
 
+def test_a_death_is_noticed_though_a_process_left_behind_keeps_the_pipe_open(store: Store) -> None:
+    run = run_dotted("  forked: {run: toys.fork}", store, workers=1)
+    (outcome,) = run.outcomes.values()
+    assert "exit code 9" in outcome.message
+
+
+def test_a_process_that_dies_between_tasks_fails_none(store: Store) -> None:
+    def kill_idle(event: Event) -> None:
+        record = store.get(event.task.key)
+        if event.outcome is not None and record is not None:
+            pid = int(str(record.metrics["pid"]))
+            os.kill(pid, signal.SIGKILL)
+            wait_for(lambda: not is_alive(pid))
+
+    run = run_dotted("  looked: {run: toys.look, grid: {seed: [1, 2]}}", store, workers=1, listen=kill_idle)
+    assert run.count("done") == 2
+
+
+def test_threads_of_a_task_may_report_progress_at_once(store: Store) -> None:
+    shares: list[float] = []
+
+    def listen(event: Event) -> None:
+        shares.append(event.share)
+
+    run = run_dotted("  talk: {run: toys.talk, with: {times: 3000}}", store, workers=1, listen=listen)
+    assert run.count("done") == 1
+    assert len(shares) > 1
+
+
 def test_a_task_that_is_asked_to_stop_saves_its_state_and_is_continued(store: Store, tmp_path: Path) -> None:
     stages = f"  waiting: {{run: toys.wait, with: {{begun: {tmp_path / 'begun'}}}}}"
     pressing = interrupt_when(tmp_path / "begun")

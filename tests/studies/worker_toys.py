@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,3 +115,26 @@ def add(source: Table, target: Table, *, computed: str) -> Number:
     with open(Path(computed) / f"add-{total}", "x", encoding="utf-8") as file:
         file.write(str(os.getpid()))
     return Number(total)
+
+
+@operation("worker-toy-fork", version=1)
+def fork(*, seed: int = 0) -> Number:
+    """Die, and leave a process behind that keeps every pipe open."""
+    if os.fork() == 0:
+        time.sleep(5)
+        os._exit(0)
+    os._exit(9)
+
+
+@operation("worker-toy-talk", version=1)
+def talk(*, times: int, context: Context) -> Number:
+    """Report progress from several threads at once."""
+    threads = [
+        threading.Thread(target=lambda: [context.progress(index / times, "x" * 3000) for index in range(times)])
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return Number(times)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 
 from weightscape.studies.messages import Halt, Order, Ready, Reply, Request, Setup, Share, Verdict
 from weightscape.studies.plan import Task
@@ -93,6 +93,13 @@ class Worker:
             if isinstance(reply, Verdict):
                 self.tasks = [task for task in self.tasks if task.key != reply.key]
             yield reply
+        if self.has_ended and not self.connection.poll():
+            raise EOFError
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is over; processes that it has started itself may keep its pipe open."""
+        return self._process.poll() is not None
 
     def kill(self) -> None:
         """End it at once, whatever it is doing."""
@@ -126,7 +133,8 @@ class Worker:
             self.connection.send(message)
 
     def _close(self) -> None:
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):  # not even a kill ends what waits for a disk that does not answer
+            self._process.wait(_LEAVE_SECONDS)
         self._relay.close()
         self.connection.close()
 
@@ -184,7 +192,10 @@ class Crew:
         """Return a worker that has nothing to do, started if need be, while there is room."""
         for worker in self._workers:
             if worker is not None and not worker.tasks:
-                return worker
+                if not worker.has_ended:
+                    return worker
+                self.strike_off(worker)
+                worker.leave()
         index = self._workers.index(None)
         made = self._workers[index] = Worker(self._setups[index])
         return made
@@ -196,7 +207,7 @@ class Crew:
             time.sleep(seconds)
             return []
         ready = wait(list(busy), seconds)
-        return [busy[connection] for connection in ready if isinstance(connection, Connection)]
+        return [worker for connection, worker in busy.items() if connection in ready or worker.has_ended]
 
     def strike_off(self, worker: Worker) -> None:
         """Forget a worker that has ended; another one takes its place when it is needed."""

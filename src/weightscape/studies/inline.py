@@ -37,7 +37,7 @@ def compute_here(
         run_group(group, ledger.store, context, ledger.take)
         if not group and ledger.agenda.has_postponed:
             time.sleep(LOOK_SECONDS)
-            ledger.agenda.resume_postponed()
+            ledger.resume_postponed()
 
 
 def context_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from weightscape.studies.agenda import Agenda
@@ -10,6 +11,8 @@ from weightscape.studies.plan import Task
 from weightscape.studies.store import Store
 
 ELSEWHERE = "another run computes it"
+_ASK_SECONDS = 1.0
+"""Shortest time between two questions whether another run is done with a task."""
 
 
 class Ledger:
@@ -30,6 +33,7 @@ class Ledger:
         self.agenda, self.store = agenda, store
         self.interrupted = False
         self._listen = listen
+        self._asked = time.monotonic()
 
     def next_group(self) -> tuple[Task, ...]:
         """Hand out the tasks to compute together next; none when nothing is ready."""
@@ -38,6 +42,12 @@ class Ledger:
             if left:
                 return left
         return ()
+
+    def resume_postponed(self) -> None:
+        """Hand out again what another run computes, though not all the time: to ask costs files on a shared disk."""
+        if time.monotonic() - self._asked >= _ASK_SECONDS:
+            self._asked = time.monotonic()
+            self.agenda.resume_postponed()
 
     def _found(self, task: Task) -> bool:
         """Settle a task that another run has published meanwhile."""

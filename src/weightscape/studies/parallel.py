@@ -13,7 +13,7 @@ from weightscape.studies.computing import write_log
 from weightscape.studies.crew import Crew, Worker
 from weightscape.studies.inline import LOOK_SECONDS
 from weightscape.studies.ledger import Ledger
-from weightscape.studies.messages import Setup, Share
+from weightscape.studies.messages import Setup, Verdict
 from weightscape.studies.outcomes import Outcome
 from weightscape.studies.workplaces import Workplace
 from weightscape.together import Stack
@@ -59,7 +59,7 @@ def _hand_out(ledger: Ledger, crew: Crew) -> None:
     while crew.has_room and (group := ledger.next_group()):
         crew.next_worker().give(group)
     if crew.has_room:
-        ledger.agenda.resume_postponed()
+        ledger.resume_postponed()
 
 
 def _hear(ledger: Ledger, crew: Crew) -> None:
@@ -67,10 +67,10 @@ def _hear(ledger: Ledger, crew: Crew) -> None:
         tasks = {task.key: task for task in worker.tasks}
         try:
             for reply in worker.hear():
-                if isinstance(reply, Share):
+                if isinstance(reply, Verdict):
+                    ledger.take(tasks.pop(reply.key), reply.outcome)
+                elif reply.key in tasks:  # else a thread that a task has left behind goes on talking
                     ledger.progress(tasks[reply.key], reply.share, reply.text)
-                else:
-                    ledger.take(tasks[reply.key], reply.outcome)
         except EOFError:
             crew.strike_off(worker)
             _mourn(ledger, worker)

@@ -23,7 +23,7 @@ from types import FrameType
 from weightscape.operation import Context
 from weightscape.studies.computing import write_log
 from weightscape.studies.group import run_group
-from weightscape.studies.messages import Halt, Order, Ready, Setup, Share, Verdict
+from weightscape.studies.messages import Halt, Order, Ready, Reply, Setup, Share, Verdict
 from weightscape.studies.outcomes import Outcome
 from weightscape.studies.plan import Task
 from weightscape.studies.store import Store
@@ -50,9 +50,10 @@ def main(descriptor: int) -> None:
     _prepare(setup)
     inbox = Inbox(connection)
     _stop_when_terminated(inbox.stopping)
-    connection.send(Ready())
+    outbox = Outbox(connection)
+    outbox.send(Ready())
     while (order := inbox.next_order()) is not None:
-        _compute(order, setup, inbox.stopping, connection)
+        _compute(order, setup, inbox.stopping, outbox)
 
 
 def _print_line_by_line() -> None:
@@ -134,22 +135,41 @@ class Inbox:
         self._orders.put(None)
 
 
-def _compute(order: Order, setup: Setup, stopping: threading.Event, connection: Connection) -> None:
+class Outbox:
+    """Sends, one message at a time, whichever thread of a task speaks.
+
+    Args:
+        connection: The pipe to the run.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._lock = connection, threading.Lock()
+
+    def send(self, reply: Reply) -> None:
+        """Send a message; end this process when nobody is there to read it."""
+        with self._lock:
+            try:
+                self._connection.send(reply)
+            except (BrokenPipeError, ConnectionResetError):
+                os._exit(_ABANDONED)
+
+
+def _compute(order: Order, setup: Setup, stopping: threading.Event, outbox: Outbox) -> None:
     """Compute the tasks of an order, and send what became of each."""
     store = Store(setup.store)
     tasks = []
     for parcel in order.parcels:
         found = _open(parcel, setup, store, stopping)
         if isinstance(found, Outcome):
-            connection.send(Verdict(parcel.key, found))
+            outbox.send(Verdict(parcel.key, found))
         else:
             tasks.append(found)
     use_threads(setup.workplace.threads)  # a task before may have changed them
     run_group(
         tasks,
         store,
-        lambda task: _context(task, setup, store, stopping, connection),
-        lambda task, outcome: connection.send(Verdict(task.key, outcome)),
+        lambda task: _context(task, setup, store, stopping, outbox),
+        lambda task, outcome: outbox.send(Verdict(task.key, outcome)),
     )
 
 
@@ -163,18 +183,18 @@ def _open(parcel: Parcel, setup: Setup, store: Store, stopping: threading.Event)
         return Outcome("failed", f"{type(error).__name__}: {error}")
 
 
-def _context(task: Task, setup: Setup, store: Store, stopping: threading.Event, connection: Connection) -> Context:
+def _context(task: Task, setup: Setup, store: Store, stopping: threading.Event, outbox: Outbox) -> Context:
     return Context(
         device=setup.workplace.device,
         data_root=setup.data_root,
         partial=store.partial_folder(task.key),
-        progress=_reporter(task.key, connection),
+        progress=_reporter(task.key, outbox),
         should_stop=stopping.is_set,
         stack=setup.stack,
     )
 
 
-def _reporter(key: str, connection: Connection) -> Callable[[float, str], None]:
+def _reporter(key: str, outbox: Outbox) -> Callable[[float, str], None]:
     last = -_SHARE_SECONDS
 
     def report(share: float, text: str) -> None:
@@ -182,6 +202,6 @@ def _reporter(key: str, connection: Connection) -> Callable[[float, str], None]:
         now = time.monotonic()
         if now - last >= _SHARE_SECONDS:
             last = now
-            connection.send(Share(key, float(share), str(text)))
+            outbox.send(Share(key, float(share), str(text)))
 
     return report
