@@ -7,13 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
+from weightscape.cli import completion
 from weightscape.cli.options import DataDir, Json
 
 app = typer.Typer(help="List, describe, look at and prepare data sets.", no_args_is_help=True)
 Name = Annotated[
     str,
     typer.Argument(
-        metavar="NAME", help="A data set (weightscape data list); a folder, file or function of your own, too."
+        metavar="NAME",
+        help="A data set (weightscape data list); a folder, file or function of your own, too.",
+        autocompletion=completion.data_sets,
     ),
 ]
 
@@ -62,9 +65,11 @@ def show_data_set(
     as_json: Json = False,
 ) -> None:
     """Describe a data set: sizes, classes, files and where they are looked for, its terms and whom to cite."""
+    from weightscape.cli.opening import let_python_find
     from weightscape.cli.printing import print_facts, print_json
     from weightscape.data.sources import source_kind
 
+    let_python_find(None)
     ours = source_kind(name) == "catalogue"
     facts = _facts(name, data_dir) if ours else _own_facts(name, data_dir)
     if sheet is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from weightscape.cli import options
+from weightscape.cli import completion, options
 from weightscape.cli.signatures import default_text, description, meanings, option_flag, type_text
 from weightscape.cli.verbs import leave
 from weightscape.errors import Problem, SpecificationError
@@ -110,7 +110,9 @@ def _parameters(operation: Operation) -> list[inspect.Parameter]:
         step = "@STEP" * (taken.artefact in {"Weights", "Population"})
         form = f"{taken.artefact}: study/stage{step}?WHERE, a key or a path{', optional' * taken.optional}."
         text = said.get(name, "") + form
-        argument = typer.Argument(metavar=name.upper(), help=text, show_default=False)
+        argument = typer.Argument(
+            metavar=name.upper(), help=text, show_default=False, autocompletion=completion.references
+        )
         many = taken.artefact == "Population" and len(operation.inputs) == 1
         hint: Any = Annotated[list[str], argument] if many else Annotated[str, argument]
         made.append((f"input_{name}", hint, None if taken.optional else inspect.Parameter.empty))
@@ -121,7 +123,13 @@ def _parameters(operation: Operation) -> list[inspect.Parameter]:
         text = (
             f"{said.get(name, '')}{type_text(field.annotation)} {default_text(field, inherits=bool(operation.inputs))}"
         )
-        option = typer.Option(flag, metavar="VALUE", help=text, show_default=False)
+        option = typer.Option(
+            flag,
+            metavar="VALUE",
+            help=text,
+            show_default=False,
+            autocompletion=completion.values(name, field.annotation),
+        )
         made.append((f"setting_{name}", Annotated[str | None, option], None))
     own = {name: _apart(hint) for name, hint in _OWN.items() if operation.inputs or name != "where"}
     made += [

@@ -7,12 +7,15 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from weightscape.cli import completion
 from weightscape.together import Stack
 
 StudyName: TypeAlias = Annotated[
     str,
     typer.Argument(
-        metavar="STUDY", help="A YAML file, a bundled study by name or number, or a study of the workspace."
+        metavar="STUDY",
+        help="A YAML file, a bundled study by name or number, or a study of the workspace.",
+        autocompletion=completion.studies,
     ),
 ]
 Workspace: TypeAlias = Annotated[
@@ -42,7 +45,13 @@ Overrides: TypeAlias = Annotated[
     ),
 ]
 Device: TypeAlias = Annotated[
-    str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:1; auto takes a GPU if there is one.")
+    str,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="auto, cpu, cuda or cuda:1; auto takes a GPU if there is one.",
+        autocompletion=completion.devices,
+    ),
 ]
 StackChoice: TypeAlias = Annotated[
     Stack,
@@ -77,7 +86,13 @@ PerGpu: TypeAlias = Annotated[
 Json: TypeAlias = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON, and nothing else, on stdout.")]
 Pattern: TypeAlias = Annotated[str, typer.Argument(metavar="[REGEX]", help="Regular expression to search for.")]
 DataName: TypeAlias = Annotated[
-    str | None, typer.Option("--data", metavar="NAME", help="Data set that gives the shape and the classes.")
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="NAME",
+        help="Data set that gives the shape and the classes.",
+        autocompletion=completion.data_sets,
+    ),
 ]
 Shape: TypeAlias = Annotated[
     str | None, typer.Option("--shape", metavar="C,H,W", help="Shape of one input, e.g. 3,32,32.")
@@ -87,7 +102,11 @@ Classes: TypeAlias = Annotated[
 ]
 ModelName: TypeAlias = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help="A name, settings such as '{name: mlp, hidden: [64]}', or a dotted path."),
+    typer.Argument(
+        metavar="MODEL",
+        help="A name, settings such as '{name: mlp, hidden: [64]}', or a dotted path.",
+        autocompletion=completion.models,
+    ),
 ]
 ModelSettings: TypeAlias = Annotated[
     list[str] | None,

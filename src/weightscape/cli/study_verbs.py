@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from weightscape.cli import completion
 from weightscape.cli.options import (
     DataDir,
     Device,
@@ -120,7 +121,10 @@ def status(
 
 def figure(
     study: StudyName,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One figure; all by default.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="One figure; all by default.", autocompletion=completion.figures),
+    ] = None,
     overrides: Overrides = None,
     workspace: Workspace = None,
     data_dir: DataDir = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from weightscape.cli import completion
 from weightscape.cli.options import DataDir, Json, Overrides, StudyName, Workspace
 from weightscape.errors import Problem, SpecificationError, did_you_mean
 
@@ -28,10 +29,20 @@ def table(
     study: StudyName,
     stage: Annotated[
         str | None,
-        typer.Argument(metavar="[STAGE]", help="A stage of the study; may be left out if there is one only."),
+        typer.Argument(
+            metavar="[STAGE]",
+            help="A stage of the study; may be left out if there is one only.",
+            autocompletion=completion.stages,
+        ),
     ] = None,
     detail: Annotated[
-        str | None, typer.Option("--detail", metavar="FIELD", help="A detail table of the stage, such as steps.")
+        str | None,
+        typer.Option(
+            "--detail",
+            metavar="FIELD",
+            help="A detail table of the stage, such as steps.",
+            autocompletion=completion.details,
+        ),
     ] = None,
     columns: Annotated[
         str | None, typer.Option("--columns", metavar="NAMES", help="Only these columns: seed,test_accuracy.")

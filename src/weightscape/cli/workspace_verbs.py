@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from weightscape.cli import completion
 from weightscape.cli.options import Json, Pattern, Workspace
 
 
@@ -36,7 +37,10 @@ def ls(pattern: Pattern = "", workspace: Workspace = None, as_json: Json = False
 
 
 def show(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="The key of a result, or its beginning.")],
+    key: Annotated[
+        str,
+        typer.Argument(metavar="KEY", help="The key of a result, or its beginning.", autocompletion=completion.keys),
+    ],
     workspace: Workspace = None,
     as_json: Json = False,
 ) -> None:
