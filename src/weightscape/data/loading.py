@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from weightscape.data.cache import keep_arrays, recall_arrays
 from weightscape.data.catalogue import check_classes, describe
 from weightscape.data.dataset import Dataset, Split
 from weightscape.data.entry import Entry
-from weightscape.data.files import locate
+from weightscape.data.files import Located, locate
+from weightscape.data.fingerprinting import refuse_other_data_set, source_key
 from weightscape.data.normalisation import moments
-from weightscape.data.official import Official, read_official
+from weightscape.data.official import Official, is_kept, official_set, read_official
 from weightscape.data.sources import source_kind
 from weightscape.data.specification import DataSettings
 from weightscape.data.subsets import renumbered, rows_of_classes, training_and_validation
+
+Pieces: TypeAlias = dict[str, Official]
+"""The images of each split."""
+_NAMES = ("images", "labels", "indices")
 
 
 def load_data(
@@ -45,48 +52,83 @@ def load_data(
     if isinstance(spec, str):
         source_kind(spec)  # says what is wrong with a name before pydantic does
         spec = DataSettings(name=spec)
-    return _cut(spec, *_official(spec, root, download), device)
+    if source_kind(spec.name) == "catalogue":
+        entry = describe(spec.name)
+        if download:
+            from weightscape.data.downloads import prepare
+
+            prepare(entry.name, root)
+        pieces = _pieces_of_catalogue(entry, locate(entry, root), spec)
+    else:
+        from weightscape.data.own import own_data
+
+        own = own_data(spec.name, spec.arguments, size=spec.size, root=root)
+        entry, pieces = own.entry, _cut(own.entry, own.train, own.test, spec)
+    return _dataset(entry, pieces, spec, device)
 
 
-def _cut(settings: DataSettings, entry: Entry, train: Official, test: Official, device: str | torch.device) -> Dataset:
+def _pieces_of_catalogue(entry: Entry, located: Located, settings: DataSettings) -> Pieces:
+    """Return the splits of a data set of the catalogue; the usual cut is mapped from the cache where it is there.
+
+    Then all processes share one copy in memory, and none copies the training images.
+    """
+    if not is_kept(located) or not _is_usual(settings):
+        return _cut(entry, *read_official(entry, located), settings)
+    refuse_other_data_set(entry, located)
+    key = source_key(entry, located)
+    kept, official = recall_arrays(f"{key}-cut"), recall_arrays(key)
+    if kept and official:
+        parts = {part: Official(*(kept[f"{part}-{name}"] for name in _NAMES)) for part in ("train", "validation")}
+        return parts | {"test": official_set(official, "test")}
+    pieces = _cut(entry, *read_official(entry, located), settings)
+    keep_arrays(
+        f"{key}-cut",
+        {f"{part}-{name}": getattr(pieces[part], name) for part in ("train", "validation") for name in _NAMES},
+    )
+    return pieces
+
+
+def _is_usual(settings: DataSettings) -> bool:
+    """Return whether the splits are those of the defaults: other cuts would fill the cache with copies."""
+    usual = DataSettings(name=settings.name)
+    names = ("size", "classes", "fraction", "validation", "split_seed")
+    return all(getattr(settings, name) == getattr(usual, name) for name in names)
+
+
+def _cut(entry: Entry, train: Official, test: Official, settings: DataSettings) -> Pieces:
     check_classes(entry, settings.classes)
-    classes = tuple(range(len(entry.classes))) if settings.classes is None else settings.classes
+    classes = _labels(entry, settings)
     rows, held_out = training_and_validation(
         train.labels, classes, validation=settings.validation, fraction=settings.fraction, seed=settings.split_seed
     )
-    cuts = ((train, rows), (train, held_out), (test, rows_of_classes(test.labels, classes)))
-    training, validation, testing = (
-        _split(entry, official, chosen, classes, settings).to(device) for official, chosen in cuts
-    )
-    names = tuple(entry.classes[label] for label in classes)
-    return Dataset(entry.name, training, validation, testing, names, settings)
-
-
-def _official(settings: DataSettings, root: str | Path | None, download: bool) -> tuple[Entry, Official, Official]:
-    if source_kind(settings.name) != "catalogue":
-        from weightscape.data.own import own_data
-
-        own = own_data(settings.name, settings.arguments, size=settings.size, root=root)
-        return own.entry, own.train, own.test
-    entry = describe(settings.name)
-    if download:
-        from weightscape.data.downloads import prepare
-
-        prepare(entry.name, root)
-    return entry, *read_official(entry, locate(entry, root))
-
-
-def _split(entry: Entry, official: Official, rows: Tensor, classes: tuple[int, ...], settings: DataSettings) -> Split:
+    cuts = {
+        "train": (train, rows),
+        "validation": (train, held_out),
+        "test": (test, rows_of_classes(test.labels, classes)),
+    }
     # index_select copies: the official images are shared by all data sets of the process and stay untouched.
-    mean, std = moments(settings.normalise, (entry.mean, entry.std))
-    return Split(
-        images=resized(official.images.index_select(0, rows), settings.size),
-        labels=renumbered(official.labels[rows], classes),
-        indices=official.indices[rows],
-        mean=torch.tensor(mean),
-        std=torch.tensor(std),
-        classes=len(classes),
-    )
+    return {
+        part: Official(
+            resized(official.images.index_select(0, chosen), settings.size),
+            renumbered(official.labels[chosen], classes),
+            official.indices[chosen],
+        )
+        for part, (official, chosen) in cuts.items()
+    }
+
+
+def _labels(entry: Entry, settings: DataSettings) -> tuple[int, ...]:
+    return tuple(range(len(entry.classes))) if settings.classes is None else settings.classes
+
+
+def _dataset(entry: Entry, pieces: Pieces, settings: DataSettings, device: str | torch.device) -> Dataset:
+    mean, std = map(torch.tensor, moments(settings.normalise, (entry.mean, entry.std)))
+    names = tuple(entry.classes[label] for label in _labels(entry, settings))
+    splits = {
+        part: Split(piece.images, piece.labels, piece.indices, mean, std, len(names)).to(device)
+        for part, piece in pieces.items()
+    }
+    return Dataset(entry.name, **splits, classes=names, settings=settings)
 
 
 def resized(images: Tensor, size: int | None, *, chunk: int = 8192) -> Tensor:

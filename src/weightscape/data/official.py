@@ -78,17 +78,23 @@ def forget() -> None:
 
 
 def _from_cache(entry: Entry, located: Located, key: str) -> tuple[Official, Official]:
-    if located.reader in _UNCACHED:
+    if not is_kept(located):
         return _decode(entry, located)
     if arrays := recall_arrays(key):
-        return _official(arrays, "train"), _official(arrays, "test")
+        return official_set(arrays, "train"), official_set(arrays, "test")
     train, test = _decode(entry, located)
     arrays = {"train-images": train.images, "train-labels": train.labels}
     keep_arrays(key, arrays | {"test-images": test.images, "test-labels": test.labels})
     return train, test
 
 
-def _official(arrays: dict[str, Tensor], role: str) -> Official:
+def is_kept(located: Located) -> bool:
+    """Return whether the data set is kept decoded on the disk."""
+    return located.reader not in _UNCACHED
+
+
+def official_set(arrays: dict[str, Tensor], role: str) -> Official:
+    """Return the official set ``train`` or ``test`` of what the cache keeps."""
     labels = arrays[f"{role}-labels"]
     return Official(arrays[f"{role}-images"], labels, torch.arange(len(labels)))
 

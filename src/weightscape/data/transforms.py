@@ -17,8 +17,10 @@ from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     Tag,
     field_validator,
+    model_serializer,
 )
 from pydantic_core import PydanticCustomError
 
@@ -33,6 +35,12 @@ _Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
 class _Transform(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_serializer(mode="wrap")
+    def _short(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave defaults out wherever settings are shown: a list of transforms stands in one cell of a table."""
+        fields = type(self).model_fields
+        return {name: value for name, value in dump(self).items() if getattr(self, name) != fields[name].default}
 
 
 class Flip(_Transform):
