@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.markdown_examples import run_command
 
 from weightscape.errors import SpecificationError, StoreError
 from weightscape.models.building import build_model
@@ -139,6 +140,17 @@ def test_what_is_wrong_with_files_is_said_before_anything_starts(folder):
         lambda: planned(folder, STAGES.replace('"seed{seed}/ep{epoch}.pt"', "15epochs"))
     )
     assert "with.data" in problems(lambda: planned(folder, STAGES.replace(", data: digits}", "}", 1)))
+
+
+def test_patterns_that_are_no_yaml_are_typed_as_they_are(folder, monkeypatch):
+    monkeypatch.chdir(folder / "runs/seed0")
+    monkeypatch.setenv("WEIGHTSCAPE_WORKSPACE", str(folder / "w"))
+    code, printed = run_command(["import", "--files", "*.pt", "--step", "{part}{epoch}.pt"])
+    assert code == 0, printed
+    assert "last     1ep" in printed
+    code, printed = run_command(["import", "--files", "*.pt", "--model", "*"])
+    assert code == 2
+    assert "--model" in printed
 
 
 def test_a_setting_called_like_an_option_gets_another_name(folder):

@@ -236,7 +236,7 @@ def difference(given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tupl
     extra = [name for name in given if name not in expected]
     parts = []
     for name in expected:
-        close = difflib.get_close_matches(name, extra, n=1) if name not in given else []
+        close = difflib.get_close_matches(name, extra, n=1, cutoff=0.8) if name not in given else []
         if name not in given:
             parts.append(f"{name} is missing" + (f" (there is {close[0]})" if close else ""))
         elif given[name] != expected[name]:
