@@ -9,7 +9,9 @@ import sys
 import textwrap
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -20,9 +22,11 @@ from weightscape.errors import WeightscapeError
 from weightscape.operation import operation
 from weightscape.studies import crew, transport
 from weightscape.studies.execution import Event, Run, run_plan
+from weightscape.studies.messages import Share
 from weightscape.studies.store import Store
 from weightscape.studies.tables import write_study
 from weightscape.studies.transport import pack, unpack
+from weightscape.studies.worker import Outbox
 from weightscape.studies.workplaces import visible_gpus
 
 ROOT = Path(__file__).parents[2]
@@ -144,15 +148,22 @@ def test_a_process_that_dies_between_tasks_fails_none(store: Store) -> None:
     assert run.count("done") == 2
 
 
-def test_threads_of_a_task_may_report_progress_at_once(store: Store) -> None:
-    shares: list[float] = []
+def test_messages_of_several_threads_arrive_whole() -> None:
+    ours, theirs = Pipe()
+    outbox = Outbox(theirs)
+    texts = [str(number) * 50_000 for number in range(4)]
 
-    def listen(event: Event) -> None:
-        shares.append(event.share)
+    def speak(text: str) -> None:
+        for number in range(20):
+            outbox.send(Share("key", number, text))
 
-    run = run_dotted("  talk: {run: toys.talk, with: {times: 3000}}", store, workers=1, listen=listen)
-    assert run.count("done") == 1
-    assert len(shares) > 1
+    threads = [threading.Thread(target=speak, args=[text]) for text in texts]
+    for thread in threads:
+        thread.start()
+    heard = Counter((message.share, message.text) for message in (ours.recv() for _ in range(80)))
+    assert heard == Counter((number, text) for number in range(20) for text in texts)
+    for thread in threads:
+        thread.join()
 
 
 def test_a_task_that_is_asked_to_stop_saves_its_state_and_is_continued(store: Store, tmp_path: Path) -> None:
@@ -189,7 +200,8 @@ def start_driver(folder: Path, stages: str) -> subprocess.Popen[str]:
     code = f"""
         from pathlib import Path
         from tests.studies.test_workers import run_dotted
-        from weightscape.studies.store import Store
+        from weightscape.studies.messages import Share
+from weightscape.studies.store import Store
         run = run_dotted({stages!r}, Store(Path({str(folder)!r})), workers=2)
         print(*(outcome.status for outcome in run.outcomes.values()))
     """

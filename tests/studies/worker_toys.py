@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,17 +123,3 @@ def fork(*, seed: int = 0) -> Number:
         time.sleep(5)
         os._exit(0)
     os._exit(9)
-
-
-@operation("worker-toy-talk", version=1)
-def talk(*, times: int, context: Context) -> Number:
-    """Report progress from several threads at once."""
-    threads = [
-        threading.Thread(target=lambda: [context.progress(index / times, "x" * 3000) for index in range(times)])
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return Number(times)
