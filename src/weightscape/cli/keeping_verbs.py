@@ -1,4 +1,4 @@
-"""Verbs that keep a workspace in order: verify, gc."""
+"""Verbs on a workspace as a whole: verify, gc, export."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from weightscape.cli import completion
 from weightscape.cli.options import Json, Pattern, Workspace
 from weightscape.cli.verbs import DAMAGED, leave
 
@@ -82,6 +83,52 @@ def gc(
         print_json(facts | {"items": items})
     else:
         _print_garbage(found, store, removed=yes)
+
+
+def export(
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="A study of the workspace.", autocompletion=completion.studies)
+    ],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[STAGE]... FOLDER",
+            help="Stages, all by default; then the new folder.",
+            autocompletion=completion.stages,
+            show_default=False,
+        ),
+    ],
+    link: Annotated[
+        bool, typer.Option("--link", metavar="", help="Hard links instead of copies; never change such a file.")
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", metavar="", help="Tables as CSV instead of Parquet.")] = False,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Write results into folders named by the settings that differ.
+
+    FOLDER/STAGE/seed=0,method=gmt/ holds weights as safetensors, tables and result.json; FOLDER/index.csv lists them
+    with settings and metrics. Nothing is ever overwritten.
+    """
+    from weightscape.cli.opening import open_store
+    from weightscape.cli.printing import print_json
+    from weightscape.studies.exporting import INDEX, export_study
+
+    *stages, folder = words
+    done = export_study(
+        open_store(workspace),
+        study,
+        folder,
+        stages=stages or None,
+        files="link" if link else "copy",
+        tables="csv" if as_csv else "parquet",
+    )
+    if as_json:
+        print_json({"folder": str(done.folder), "results": done.results, "missing": done.missing})
+        return
+    print(f"{done.results} result{'s' * (done.results != 1)} in {done.folder}, listed in {done.folder / INDEX}.")
+    if done.missing:
+        print(f"{done.missing} of {done.results + done.missing} are not computed yet and were left out.")
 
 
 def size_text(count: int) -> str:

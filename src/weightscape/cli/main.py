@@ -26,7 +26,7 @@ app = typer.Typer(
 _PANELS: dict[str, list[Callable[..., None]]] = {
     "Studies": [study_verbs.plan, study_verbs.run, study_verbs.status, study_verbs.figure, study_verbs.report],
     "Results": [table_verbs.table, table_verbs.query, workspace_verbs.ls, workspace_verbs.show],
-    "Workspace": [keeping_verbs.verify, keeping_verbs.gc],
+    "Workspace": [keeping_verbs.export, keeping_verbs.verify, keeping_verbs.gc],
     "Networks and data": [network_verbs.layers, network_verbs.symmetry],
     "Help": [workspace_verbs.recipes, workspace_verbs.schema, doctor],
 }

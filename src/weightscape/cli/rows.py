@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from weightscape.studies.execution import Outcome, Run, outcomes_of
-from weightscape.studies.tables import flattened
+from weightscape.studies.naming import differences as differences
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from weightscape.results import Scalar
     from weightscape.studies.plan import Plan
@@ -59,46 +58,6 @@ def labels(plan: Plan) -> dict[str, str]:
         for row, text in zip(stage.rows, texts, strict=True):
             found.setdefault(row.key, f"{name} {text}".strip())
     return found
-
-
-def differences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return, for each row, the settings in which the rows differ; of columns that vary together only the first.
-
-    An input's name is left out where all of the names begin with it.
-
-    >>> differences([{"seed": 0, "size": 3}, {"seed": 1, "size": 3}])
-    ['seed=0', 'seed=1']
-    >>> differences([{"source": {"seed": seed}, "target": {"seed": seed + 3}} for seed in (0, 1)])
-    ['seed=0', 'seed=1']
-    """
-    flat = [flattened(row) for row in rows]
-    names = list(dict.fromkeys(name for row in flat for name in row))
-    together: dict[tuple[int, ...], list[str]] = {}
-    for name in names:
-        values = [json.dumps(row.get(name)) for row in flat]
-        together.setdefault(tuple(values.index(value) for value in values), []).append(name)
-    shown = {same[0]: same for pattern, same in together.items() if any(pattern)}
-    texts = {name: _short_name(same, flat) for name, same in shown.items()}
-    prefix = _common_prefix(list(texts.values()))
-    return [
-        " ".join(
-            f"{text.removeprefix(prefix)}={row[name]}" for name, text in texts.items() if row.get(name) is not None
-        )
-        for row in flat
-    ]
-
-
-def _short_name(same: Sequence[str], flat: Sequence[Mapping[str, Any]]) -> str:
-    """Return the name for columns that vary together: without the input's name where all of them are equal."""
-    first, leaf = same[0], same[0].rpartition(".")[2]
-    equal = all(name.rpartition(".")[2] == leaf and row.get(name) == row.get(first) for name in same for row in flat)
-    return leaf if len(same) > 1 and equal else first
-
-
-def _common_prefix(names: Sequence[str]) -> str:
-    """Return the name of an input that all names begin with, and a dot; empty where there is none."""
-    heads = {name.partition(".")[0] + "." for name in names if "." in name}
-    return heads.pop() if len(heads) == 1 and all("." in name for name in names) else ""
 
 
 def main_metrics(metrics: Mapping[str, Scalar]) -> dict[str, Scalar]:
