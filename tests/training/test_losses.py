@@ -176,7 +176,7 @@ def test_an_evaluation_can_be_stopped(plain_dataset: Dataset, linear: nn.Module)
 def test_a_run_that_is_stopped_in_an_evaluation_continues_to_the_same_bits(
     plain_dataset: Dataset, linear: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("weightscape.training.run.evaluate", _by_tens)
+    monkeypatch.setattr("weightscape.training.ongoing.evaluate", _by_tens)
     recipe = Recipe(epochs=2, batch_size=16)
     through = train_model(linear, plain_dataset, recipe=recipe, order_seed=0)
     questions = 0
