@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from weightscape.models.layers import layer_table as layer_table
     from weightscape.step import Step as Step
     from weightscape.studies.opening import trajectories as trajectories
+    from weightscape.studies.query import query as query
     from weightscape.studies.store import Store as Store
     from weightscape.symmetry.activations import match_activations as match_activations
     from weightscape.symmetry.alignment import match as match
@@ -76,6 +77,7 @@ _HOMES = {
     "transfer_trajectory": "transfer.trajectory",
     # results
     "Store": "studies.store",
+    "query": "studies.query",
     "trajectories": "studies.opening",
 }
 
