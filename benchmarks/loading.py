@@ -6,8 +6,8 @@ Two questions, each in interleaved rounds with the rate of a matrix product besi
   that it takes (pages that it does not share with other processes).
 - One thread augments images, in batches here and one by one with Pillow and the same draws: images per second.
 
-Writes ``results/loading.json``: medians, and medians of the ratios of each round. Data sets that are not on this machine
-are left out.
+Both start from arrays of bytes and end with them, as a loader does. Writes ``results/loading.json``: medians, and medians
+of the ratios of each round. Data sets that are not on this machine are left out.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
+import numpy
 import torch
 from common import gemm_rate, seconds, write_results
 from PIL import Image
@@ -87,11 +88,11 @@ def batched(images: torch.Tensor, pipeline: Pipeline) -> None:
         pipeline.apply(images[rows], rows)
 
 
-def one_by_one(pictures: list[Image.Image], name: str, pipeline: Pipeline) -> None:
+def one_by_one(arrays: list[Any], name: str, pipeline: Pipeline) -> None:
     """Do the same with Pillow."""
     change = BY_PILLOW[name](pipeline)
-    for row, picture in enumerate(pictures):
-        change(row, picture)
+    for row, array in enumerate(arrays):
+        numpy.array(change(row, Image.fromarray(array)))
 
 
 def _crop_and_flip(pipeline: Pipeline) -> Callable[[int, Image.Image], Image.Image]:
@@ -121,7 +122,7 @@ def _resize(pipeline: Pipeline) -> Callable[[int, Image.Image], Image.Image]:
 
 def _map(method: Image.Resampling) -> Callable[[Pipeline], Callable[[int, Image.Image], Image.Image]]:
     def prepare(pipeline: Pipeline) -> Callable[[int, Image.Image], Image.Image]:
-        maps = [sum(rows, []) for rows in _drawn(pipeline)]
+        maps = [[*along_x, *along_y] for along_x, along_y in _drawn(pipeline)]
         return lambda row, picture: picture.transform((32, 32), Image.Transform.AFFINE, maps[row], method)
 
     return prepare
@@ -144,12 +145,12 @@ BY_PILLOW = {
 def augmenting(name: str, rounds: int) -> dict[str, Any]:
     """Compare batches with one image at a time."""
     images = torch.randint(0, 256, (IMAGES, 3, 32, 32), dtype=torch.uint8)
-    pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
+    arrays = [image.permute(1, 2, 0).contiguous().numpy() for image in images]
     augment = TypeAdapter(Augmentation).validate_python(TRANSFORMS[name])
     pipeline = draw_pipeline(IMAGES, augment, (32, 32), seed=0, index=(0,))
     batched(images, pipeline)
     pairs = [
-        (seconds(lambda: one_by_one(pictures, name, pipeline)), seconds(lambda: batched(images, pipeline)))
+        (seconds(lambda: one_by_one(arrays, name, pipeline)), seconds(lambda: batched(images, pipeline)))
         for _ in range(rounds)
     ]
     return {

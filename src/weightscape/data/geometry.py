@@ -14,7 +14,7 @@ from torch.nn.functional import grid_sample
 from weightscape.data.transforms import Interpolation
 
 _FIXED = 1 << 16
-_WEIGHT = 1 << 22
+_FAR = 1e9
 _TRUNCATED = 1e-4
 """Added before bilinear means are truncated, so that rounding in float32 takes no level from a whole number."""
 
@@ -34,25 +34,27 @@ def resized_boxes(images: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tenso
     across = _weights(left, width, images.shape[3], size[1])
     down = _weights(top, height, images.shape[2], size[0])
     batch, channels, rows, columns = images.shape
-    # Whole numbers below 2 ** 53: these products and sums are exact.
-    wide = images.double().view(batch, channels * rows, columns) @ across.transpose(1, 2)
-    wide = _rounded(wide).view(batch, channels, rows, size[1])
-    return _rounded(down.unsqueeze(1) @ wide).to(torch.uint8)
+    # In this order of axes each pass is one product per image, and nothing is moved in between.
+    lines = images.permute(0, 2, 1, 3).to(torch.float32, memory_format=torch.contiguous_format)
+    wide = (lines.view(batch, rows * channels, columns) @ across.transpose(1, 2)).add_(0.5).floor_()
+    high = (down @ wide.view(batch, rows, channels * size[1])).add_(0.5).to(torch.uint8)
+    return high.view(batch, size[0], channels, size[1]).transpose(1, 2).contiguous()
 
 
 def _weights(start: Tensor, length: Tensor, before: int, after: int) -> Tensor:
-    """Return the weight of each of `before` pixels in each of `after` pixels ``(b, after, before)``, times 2 ** 22."""
-    step = (length / after).view(-1, 1, 1)
+    """Return the weight of each of `before` pixels in each of `after` pixels ``(b, after, before)``."""
+    step = length / after
+    support = step.clamp(min=1)
     place = torch.arange(before, device=start.device, dtype=torch.float64) + 0.5
-    centre = start.view(-1, 1, 1) + (torch.arange(after, device=start.device).view(-1, 1) + 0.5) * step
-    weight = (1 - (place - centre).abs() / step.clamp(min=1)).clamp(min=0)
-    inside = (place > start.view(-1, 1, 1)) & (place < (start + length).view(-1, 1, 1))
-    weight = weight * inside
-    return (weight / weight.sum(2, keepdim=True) * _WEIGHT + 0.5).floor()
-
-
-def _rounded(values: Tensor) -> Tensor:
-    return values.div_(_WEIGHT).add_(0.5).floor_().clamp_(0, 255)
+    inside = (place > start.unsqueeze(1)) & (place < (start + length).unsqueeze(1))
+    centre = start.unsqueeze(1) + (
+        torch.arange(after, device=start.device, dtype=torch.float64) + 0.5
+    ) * step.unsqueeze(1)
+    # What is outside the part lies so far away that its weight is 0.
+    scaled = torch.where(inside, place, _FAR) / support.unsqueeze(1)
+    distance = (scaled.unsqueeze(1) - (centre / support.unsqueeze(1)).unsqueeze(2)).float()
+    weight = distance.abs_().neg_().add_(1).clamp_(min=0)
+    return weight.div_(weight.sum(2, keepdim=True))
 
 
 def mapped(images: Tensor, maps: Tensor, *, interpolation: Interpolation, fill: int) -> Tensor:
@@ -70,32 +72,38 @@ def mapped(images: Tensor, maps: Tensor, *, interpolation: Interpolation, fill: 
 
 def _nearest(images: Tensor, maps: Tensor, fill: int) -> Tensor:
     batch, channels, height, width = images.shape
-    x = torch.arange(width, device=images.device)
-    y = torch.arange(height, device=images.device).view(-1, 1)
     middle = maps[:, :, 2] + maps[:, :, :2].sum(2) / 2
-    steps = _fixed(torch.cat([maps[:, :, :2], middle.unsqueeze(2)], 2)).view(batch, 2, 3, 1, 1)
-    places = (steps[:, :, 2] + y * steps[:, :, 1] + x * steps[:, :, 0]) >> 16
-    limits = torch.tensor([width, height], device=images.device).view(2, 1, 1)
-    inside = ((places >= 0) & (places < limits)).all(1)
-    column, row = places.clamp(min=torch.zeros_like(limits), max=limits - 1).unbind(1)
-    flat = (row * width + column).view(batch, 1, -1).expand(batch, channels, -1)
+    steps = (torch.cat([maps[:, :, :2], middle.unsqueeze(2)], 2) * _FIXED + 0.5).floor().int()
+    column, row = (_places(steps[:, axis], height, width) >> 16 for axis in (0, 1))
+    near_column, near_row = column.clamp(0, width - 1), row.clamp(0, height - 1)
+    inside = (near_column == column) & (near_row == row)
+    flat = (near_row * width + near_column).long().view(batch, 1, -1).expand(batch, channels, -1)
     found = images.reshape(batch, channels, -1).gather(2, flat).view_as(images)
-    return torch.where(inside.unsqueeze(1), found, torch.full((), fill, dtype=images.dtype, device=images.device))
+    return _filled(found, inside, fill)
 
 
-def _fixed(values: Tensor) -> Tensor:
-    return (values * _FIXED + 0.5).floor().long()
+def _filled(images: Tensor, inside: Tensor, fill: int) -> Tensor:
+    """Set bytes outside to a level, in place; arithmetic on bytes is faster than a mask."""
+    kept = inside.unsqueeze(1).to(torch.uint8)
+    images.mul_(kept)
+    return images.add_((1 - kept).mul_(fill)) if fill else images
+
+
+def _places(steps: Tensor, height: int, width: int) -> Tensor:
+    """Return ``x * steps[:, 0] + y * steps[:, 1] + steps[:, 2]`` for all pixels ``(b, height, width)``."""
+    x = torch.arange(width, device=steps.device, dtype=steps.dtype)
+    y = torch.arange(height, device=steps.device, dtype=steps.dtype)
+    along_x = steps[:, :1] * x + steps[:, 2:]
+    return along_x.unsqueeze(1) + (steps[:, 1:2] * y).unsqueeze(2)
 
 
 def _bilinear(images: Tensor, maps: Tensor, fill: int) -> Tensor:
     height, width = images.shape[2:]
-    x = torch.arange(width, device=images.device, dtype=torch.float64) + 0.5
-    y = (torch.arange(height, device=images.device, dtype=torch.float64) + 0.5).view(-1, 1)
-    linear = maps.view(-1, 2, 3, 1, 1)
-    places = linear[:, :, 0] * x + linear[:, :, 1] * y + linear[:, :, 2]
-    limits = torch.tensor([width, height], device=images.device, dtype=torch.float64).view(2, 1, 1)
-    inside = ((places >= 0) & (places < limits)).all(1)
-    grid = (2 * places / limits - 1).permute(0, 2, 3, 1).float()
+    middle = maps[:, :, 2] + maps[:, :, :2].sum(2) / 2
+    steps = torch.cat([maps[:, :, :2], middle.unsqueeze(2)], 2)
+    column, row = (_places(steps[:, axis], height, width) for axis in (0, 1))
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    grid = torch.stack([column.mul_(2 / width).float(), row.mul_(2 / height).float()], 3).sub_(1)
     found = grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
-    found = torch.where(inside.unsqueeze(1), found, float(fill))
-    return found.add_(_TRUNCATED).floor_().clamp_(0, 255).to(torch.uint8)
+    # Pillow cuts the fraction off.
+    return _filled(found.add_(_TRUNCATED).to(torch.uint8), inside, fill)
