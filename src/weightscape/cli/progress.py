@@ -120,8 +120,10 @@ class Progress:
         return self._labels.get(task.key, task.operation.name)
 
     def line(self, event: Event) -> str:
-        """Return the line of a finished task."""
+        """Return the line of a task that has ended; of one that was stopped only why, if there is more to say."""
         assert event.outcome is not None
+        if event.outcome.status == "waiting":
+            return f"{self.name(event.task)}: {event.outcome.message}" if event.outcome.message else ""
         width = len(str(self.total))
         record = self._store.get(event.task.key) if event.outcome.status == "done" else None
         metrics = main_metrics(record.metrics) if record else {}
@@ -146,8 +148,9 @@ class PlainLines:
     def __call__(self, event: Event) -> None:
         """Count an event; print it when a task ends."""
         self._progress.take(event)
-        if event.outcome is not None and event.outcome.status != "waiting":
-            self.say(self._progress.line(event))
+        if event.outcome is not None:
+            if line := self._progress.line(event):
+                self.say(line)
         elif event.text == ELSEWHERE and event.task.key not in self._elsewhere:
             self._elsewhere.add(event.task.key)
             self.say(f"{self._progress.name(event.task)}: {event.text}")
@@ -180,8 +183,8 @@ class LiveDisplay:
         if key in self._lines:
             self._free.append(self._lines.pop(key))
             self._live.update(self._free[-1], visible=False)
-        if event.outcome.status == "failed":
-            self.say(progress.line(event))
+        if event.outcome.status in {"failed", "waiting"} and (line := progress.line(event)):
+            self.say(line)
 
     def _line(self, key: str) -> Any:
         """Return the line of a task, one that has become free before a new one; None when there are too many."""

@@ -30,7 +30,7 @@ from weightscape.together import Stack
 __all__ = ["PATIENCE", "Event", "Outcome", "Run", "Status", "outcomes_of", "run_plan"]
 
 _LOG = logging.getLogger(__name__)
-PATIENCE = 10.0
+PATIENCE = 5.0
 """Seconds that a running task gets to save its state after the wish to stop."""
 
 

@@ -101,4 +101,4 @@ def _stop(ledger: Ledger, crew: Crew, patience: float) -> None:
         _hear(ledger, crew)
     for worker in crew.busy:
         for task in worker.tasks:
-            ledger.take(task, Outcome("waiting", f"did not stop within {patience:g} s and was ended"))
+            ledger.take(task, Outcome("waiting", f"did not stop within {patience:g} s and was ended; what it had saved is kept"))
