@@ -57,7 +57,7 @@ def train(
         start: Where to start, instead of the seeded initialisation.
         model: The network.
         data: The data set.
-        recipe: How to train; --set recipe.epochs=3 changes one part.
+        recipe: How to train; --recipe.epochs=3 changes one part.
         seed: Initialisation and order of the data.
         init_seed: The initialisation alone; like ``seed`` by default.
         order_seed: The order of the data and its augmentation alone; like ``seed`` by default.
