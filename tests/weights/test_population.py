@@ -9,6 +9,7 @@ from torch import nn
 
 from weightscape.errors import ModelError, StoreError, WeightscapeError
 from weightscape.step import Step
+from weightscape.weights.checkpoints import read_checkpoint
 from weightscape.weights.population import Member, Population
 from weightscape.weights.trajectory import Trajectory
 
@@ -64,6 +65,24 @@ def test_nothing_is_read_before_it_is_asked_for(runs, monkeypatch):
     assert found.labels == ("runs/seed0@2ep", "runs/seed1@2ep")
     monkeypatch.undo()
     assert len(found[0]) == 7
+
+
+def test_headers_are_read_again_only_when_a_file_changed(runs, monkeypatch):
+    for seed in range(2):
+        for epoch in range(3):
+            os.utime(f"runs/seed{seed}/ep{epoch}.pt", (1e9, 1e9))
+    Population.from_files("runs/*/ep*.pt")
+    read = []
+    monkeypatch.setattr(
+        "weightscape.weights.heads.read_checkpoint",
+        lambda path, **options: read.append(os.path.basename(path)) or read_checkpoint(path, **options),
+    )
+    assert len(Population.from_files("runs/*/ep*.pt")) == 6
+    assert read == []
+    write("runs/seed1/ep1.pt", {"model": build(seed=5).state_dict(), "args": {"lr": 0.3}})
+    changed = Population.from_files("runs/seed1/ep1.pt")
+    assert read == ["ep1.pt"]
+    assert changed.members[0].settings == {"lr": 0.3}
 
 
 def test_weights_go_into_a_module_and_into_vectors(runs):

@@ -44,7 +44,7 @@ def import_files(
         Step.parse(step): read_checkpoint(file.path, member=member, expected=expected)
         for step, file in files.snapshots.items()
     }
-    run = FoundRun("", {}, checkpoints, files.iterations_per_epoch)
+    run = FoundRun("", {}, dict(checkpoints), files.iterations_per_epoch)
     if expected is not None:
         check_fit([run], expected)
     trajectory = trajectory_of(run)
@@ -89,7 +89,7 @@ def _table(checkpoints: dict[Step, Checkpoint]) -> pandas.DataFrame:
     rows = [
         {
             "step": str(step),
-            "file": str(found.archive.path),
+            "file": str(found.path),
             "format": found.archive.format,
             "member": found.member,
             "prefix": found.prefix,

@@ -54,7 +54,7 @@ def rows_of_files(settings: Any) -> list[Expanded]:
     patterns = [settings.files] if isinstance(settings.files, str) else list(settings.files)
     try:
         runs = find_runs(patterns, step=settings.step, member=settings.member)
-        paths = [str(checkpoint.archive.path) for run in runs for checkpoint in run.checkpoints.values()]
+        paths = [str(checkpoint.path) for run in runs for checkpoint in run.checkpoints.values()]
         hashes = dict(zip(paths, file_hashes(paths), strict=True))
     except StoreError as error:
         expected = "files of weights, each run in a folder or told apart by its names"
@@ -65,7 +65,7 @@ def rows_of_files(settings: Any) -> list[Expanded]:
     rows = []
     for run in runs:
         files = {
-            str(step): FileAt(path=str(checkpoint.archive.path), hash=hashes[str(checkpoint.archive.path)])
+            str(step): FileAt(path=str(checkpoint.path), hash=hashes[str(checkpoint.path)])
             for step, checkpoint in run.checkpoints.items()
         }
         found = RunFiles(snapshots=files, iterations_per_epoch=run.iterations_per_epoch)

@@ -51,6 +51,11 @@ class Checkpoint:
     prefix: str = ""
 
     @property
+    def path(self) -> Path:
+        """The file."""
+        return self.archive.path
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each tensor by name."""
         return {name: tensor.shape for name, tensor in self.tensors.items()}
@@ -127,6 +132,10 @@ def _candidates(value: Any, where: str = "", depth: int = 0) -> Iterator[tuple[s
         return
     if isinstance(value, Inert) and "_modules" in value.attributes:
         yield where, dict(_of_module(value))
+        return
+    if isinstance(value, list | tuple):  # an ensemble
+        for number, member in enumerate(value[:_MOST_MEMBERS]):
+            yield from _candidates(member, f"{where}.{number}".lstrip("."), depth + 1)
         return
     entries = _mapping(value)
     yield where, {name: tensor for name, tensor in entries.items() if isinstance(name, str) and _is_tensor(tensor)}
@@ -220,8 +229,6 @@ def _is_tensor(value: Any) -> bool:
 def _mapping(value: Any) -> Mapping[Any, Any]:
     if isinstance(value, Mapping):
         return value
-    if isinstance(value, list | tuple):  # an ensemble
-        return {str(number): member for number, member in enumerate(value[:_MOST_MEMBERS])}
     if not isinstance(value, Inert):
         return {}
     return value.attributes or {entry[0]: entry[1] for entry in value.items if isinstance(entry, tuple)}

@@ -215,7 +215,7 @@ def check_fit(runs: Sequence[FoundRun], expected: Mapping[str, tuple[int, ...]])
         for checkpoint in run.checkpoints.values():
             wrong = difference(checkpoint.shapes, expected)
             if wrong:
-                raise ModelError(f"{checkpoint.archive.path} does not fit the model. {wrong}.")
+                raise ModelError(f"{checkpoint.path} does not fit the model. {wrong}.")
 
 
 def trajectory_of(run: FoundRun) -> Trajectory:

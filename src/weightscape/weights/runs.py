@@ -14,17 +14,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 from weightscape.errors import StoreError
 from weightscape.step import Step
 from weightscape.weights.archives import Unfinished
 from weightscape.weights.checkpoints import Checkpoint, read_checkpoint
 from weightscape.weights.file_names import FileName, StepPattern
+from weightscape.weights.heads import Head, read_heads
 
 RUN_FILE = "run.json"
 """Beside the snapshots of a run: its settings and the length of an epoch, as a Recorder writes them."""
 _LOG = logging.getLogger(__name__)
+
+
+Snapshot: TypeAlias = Checkpoint | Head
+"""A file whose headers were read."""
 
 
 class NoFiles(StoreError):
@@ -44,13 +49,19 @@ class FoundRun:
 
     path: str
     settings: Mapping[str, Any]
-    checkpoints: Mapping[Step, Checkpoint]
+    checkpoints: Mapping[Step, Snapshot]
     iterations_per_epoch: int | None = None
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes by name of its first file."""
-        return next(iter(self.checkpoints.values())).shapes
+        return dict(next(iter(self.checkpoints.values())).shapes)
+
+
+class _File(NamedTuple):
+    path: str
+    name: FileName
+    read: Snapshot | Unfinished
 
 
 def find_files(patterns: str | Sequence[str], folder: Path | None = None) -> list[str]:
@@ -108,49 +119,49 @@ def find_runs(
             names them.
     """
     pattern = StepPattern(step)
-    groups: dict[str, list[tuple[str, FileName]]] = {}
-    for path in find_files(patterns, folder):
+    groups: dict[str, list[_File]] = {}
+    for path, read in _read(find_files(patterns, folder), member, expected).items():
         name = pattern.read(Path(path).as_posix())
-        groups.setdefault(json.dumps([name.folder, name.settings]), []).append((path, name))
-    runs = [_run(files, step, member, expected) for files in groups.values()]
+        groups.setdefault(json.dumps([name.folder, name.settings]), []).append(_File(path, name, read))
+    runs = [_run(files, step) for files in groups.values()]
     _check_alike(runs)
     return runs
 
 
-def _run(
-    files: Sequence[tuple[str, FileName]],
-    step: str | None,
-    member: str | None,
-    expected: Mapping[str, tuple[int, ...]] | None,
-) -> FoundRun:
-    found = [(path, name, _checkpoint(path, member, expected)) for path, name in files]
-    whole = [(path, name, read) for path, name, read in found if isinstance(read, Checkpoint)]
-    newest = max(found, key=lambda item: os.stat(item[0]).st_mtime_ns)
-    for path, _, read in found:
-        if isinstance(read, Checkpoint):
-            continue
-        if path != newest[0] or not whole:
-            raise StoreError(f"{read} It is not the newest file of its run; remove or replace it.")
-        _LOG.warning("%s is left out: it is not complete; its run may still be writing it.", path)
+def _run(files: Sequence[_File], step: str | None) -> FoundRun:
+    newest = max(files, key=lambda file: os.stat(file.path).st_mtime_ns)
+    whole: list[tuple[str, FileName, Snapshot]] = []
+    for file in files:
+        if not isinstance(file.read, Unfinished):
+            whole.append((file.path, file.name, file.read))
+        elif file is not newest or len(files) == 1:
+            raise StoreError(f"{file.read} It is not the newest file of several of its run; remove or replace it.")
+        else:
+            _LOG.warning("%s is left out: it is not complete; its run may still be writing it.", file.path)
     snapshots = _by_step(whole, "" if step is None else f" in the form {step!r}")
-    folder = files[0][1].folder
+    folder = files[0].name.folder
     beside = _beside(Path(folder or "."))
-    settings = {**_agreed(snapshots), **beside.get("settings", {}), **files[0][1].settings}
-    path = folder if len(files) > 1 else files[0][0]
+    settings = {**_agreed(snapshots), **beside.get("settings", {}), **files[0].name.settings}
+    path = folder if len(files) > 1 else files[0].path
     return FoundRun(path, settings, dict(sorted(snapshots.items())), beside.get("iterations_per_epoch"))
 
 
-def _checkpoint(
-    path: str, member: str | None, expected: Mapping[str, tuple[int, ...]] | None
-) -> Checkpoint | Unfinished:
-    try:
-        return read_checkpoint(path, member=member, expected=expected)
-    except Unfinished as error:
-        return error
+def _read(
+    paths: Sequence[str], member: str | None, expected: Mapping[str, tuple[int, ...]] | None
+) -> dict[str, Snapshot | Unfinished]:
+    if expected is None:
+        return dict(zip(paths, read_heads(paths, member), strict=True))
+    found: dict[str, Snapshot | Unfinished] = {}
+    for path in paths:
+        try:
+            found[path] = read_checkpoint(path, member=member, expected=expected)
+        except Unfinished as error:
+            found[path] = error
+    return found
 
 
-def _by_step(files: Iterable[tuple[str, FileName, Checkpoint]], asked: str) -> dict[Step, Checkpoint]:
-    snapshots: dict[Step, Checkpoint] = {}
+def _by_step(files: Iterable[tuple[str, FileName, Snapshot]], asked: str) -> dict[Step, Snapshot]:
+    snapshots: dict[Step, Snapshot] = {}
     for path, name, checkpoint in files:
         step = name.step or _inside(checkpoint)
         if step is None:
@@ -160,7 +171,7 @@ def _by_step(files: Iterable[tuple[str, FileName, Checkpoint]], asked: str) -> d
             )
         if step in snapshots:
             raise StoreError(
-                f"{snapshots[step].archive.path} and {path} are of one run and both of step {step}. If they are of two "
+                f"{snapshots[step].path} and {path} are of one run and both of step {step}. If they are of two "
                 "runs, say where names tell them apart: step='seed{seed}_ep{epoch}.pt', for instance; else narrow the "
                 "pattern of files."
             )
@@ -168,7 +179,7 @@ def _by_step(files: Iterable[tuple[str, FileName, Checkpoint]], asked: str) -> d
     return snapshots
 
 
-def _inside(checkpoint: Checkpoint) -> Step | None:
+def _inside(checkpoint: Snapshot) -> Step | None:
     if checkpoint.epoch is not None:
         return Step(epoch=checkpoint.epoch)
     return None if checkpoint.iteration is None else Step(iteration=checkpoint.iteration)
@@ -184,7 +195,7 @@ def _beside(folder: Path) -> dict[str, Any]:
         raise StoreError(f"{folder / RUN_FILE} is damaged ({error}). Remove it, or write the settings anew.") from error
 
 
-def _agreed(snapshots: Mapping[Step, Checkpoint]) -> dict[str, Any]:
+def _agreed(snapshots: Mapping[Step, Snapshot]) -> dict[str, Any]:
     """Return the settings that all files of a run agree about.
 
     Raises:
@@ -196,7 +207,7 @@ def _agreed(snapshots: Mapping[Step, Checkpoint]) -> dict[str, Any]:
         differing = [name for name in agreed if other.settings.get(name) != agreed[name]]
         if "seed" in differing and "seed" in other.settings:
             raise StoreError(
-                f"{first.archive.path} and {other.archive.path} are in one folder, but of runs with the seeds "
+                f"{first.path} and {other.path} are in one folder, but of runs with the seeds "
                 f"{agreed['seed']} and {other.settings['seed']}. Say where names tell runs apart: "
                 "step='seed{seed}_ep{epoch}.pt', for instance."
             )
@@ -206,8 +217,8 @@ def _agreed(snapshots: Mapping[Step, Checkpoint]) -> dict[str, Any]:
     return agreed
 
 
-def _paths(other: Checkpoint, name: str, first: Checkpoint) -> tuple[Path, str, Path]:
-    return other.archive.path, name, first.archive.path
+def _paths(other: Snapshot, name: str, first: Snapshot) -> tuple[Path, str, Path]:
+    return other.path, name, first.path
 
 
 def _check_alike(runs: Sequence[FoundRun]) -> None:
@@ -216,17 +227,17 @@ def _check_alike(runs: Sequence[FoundRun]) -> None:
     Raises:
         StoreError: Naming the files that differ from most, and how.
     """
-    kinds: dict[str, list[Checkpoint]] = {}
+    kinds: dict[str, list[Snapshot]] = {}
     for checkpoint in (checkpoint for run in runs for checkpoint in run.checkpoints.values()):
         kinds.setdefault(json.dumps(sorted(checkpoint.shapes.items())), []).append(checkpoint)
     if len(kinds) < 2:
         return
     usual, *rest = sorted(kinds.values(), key=len, reverse=True)
-    odd = [str(checkpoint.archive.path) for members in rest for checkpoint in members]
+    odd = [str(checkpoint.path) for members in rest for checkpoint in members]
     more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
     raise StoreError(
         f"These files are of another architecture than the other {len(usual)}: {', '.join(odd[:3])}{more}. "
-        f"{difference(rest[0][0].shapes, usual[0].shapes)} compared with {usual[0].archive.path}. "
+        f"{difference(rest[0][0].shapes, usual[0].shapes)} compared with {usual[0].path}. "
         "Narrow the pattern of files, or import each architecture alone."
     )
 
