@@ -15,7 +15,7 @@ from weightscape.cli.verbs import DAMAGED, leave
 if TYPE_CHECKING:
     from weightscape.studies.garbage import Garbage, Item
     from weightscape.studies.store import Store
-    from weightscape.studies.verification import Verification
+    from weightscape.studies.verification import Audit
 
 _NAMES = {
     "result": ("result", "results"),
@@ -145,7 +145,7 @@ def size_text(count: int) -> str:
     return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
 
 
-def _verification_facts(found: Verification, uses: Any) -> dict[str, Any]:
+def _verification_facts(found: Audit, uses: Any) -> dict[str, Any]:
     damages = [
         asdict(damage) | {"folder": str(damage.folder), "studies": uses.stages(damage.name)} for damage in found.damages
     ]
@@ -153,7 +153,7 @@ def _verification_facts(found: Verification, uses: Any) -> dict[str, Any]:
     return {"checked": found.checked, "bytes": found.bytes, "damages": damages, **paths}
 
 
-def _print_verification(found: Verification, store: Store, uses: Any, *, repair: bool) -> None:
+def _print_verification(found: Audit, store: Store, uses: Any, *, repair: bool) -> None:
     from weightscape.cli.printing import KEY_SHOWN, print_rows, styled
 
     rows = [

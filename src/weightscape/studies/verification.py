@@ -36,7 +36,7 @@ class Damage:
 
 
 @dataclass(frozen=True)
-class Verification(Result):
+class Audit(Result):
     """What a look at every byte of a workspace found.
 
     Attributes:
@@ -65,7 +65,7 @@ def verify(
     wanted: Callable[[Record], bool] = lambda record: True,
     repair: bool = False,
     listen: Callable[[str], None] = lambda key: None,
-) -> Verification:
+) -> Audit:
     """Read every file of every result, and compare it with its checksum and its key.
 
     Args:
@@ -86,7 +86,7 @@ def verify(
         checked, size = checked + 1, size + size_of(folder)
         if problem:
             found.append(Damage(record.key, folder, problem, removed=repair and _remove(store, record)))
-    return Verification(checked, size, (*found, *_damaged_plans(store)), *_remains(store))
+    return Audit(checked, size, (*found, *_damaged_plans(store)), *_remains(store))
 
 
 def _unreadable(record: Record) -> str | None:
