@@ -6,8 +6,8 @@ Two questions, each in interleaved rounds with the rate of a matrix product besi
   that it takes (pages that it does not share with other processes).
 - One thread augments images, in batches here and one by one with Pillow and the same draws: images per second.
 
-Both start from arrays of bytes and end with them, as a loader does. Writes ``results/loading.json``: medians, and medians
-of the ratios of each round. Data sets that are not on this machine are left out.
+Both start from arrays of bytes and end with them, as a loader does. Writes ``results/loading.json``: medians, and
+medians of the ratios of each round. Data sets that are not on this machine are left out.
 """
 
 from __future__ import annotations

@@ -28,7 +28,13 @@ _PARTS = {
     "recipe": "Epochs, batch size, optimiser and schedule; see [settings](settings.md).",
 }
 
-_TITLES = {"Custom": "A network of your own", "Library": "A network of timm or torchvision", "DataSettings": "Data"}
+_TITLES = {
+    "Custom": "A network of your own",
+    "Library": "A network of timm or torchvision",
+    "DataSettings": "Data",
+    "OwnTransform": "A transform of your own",
+    "MeanAndStd": "Normalisation by numbers",
+}
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -119,7 +125,7 @@ def _data_set(entry: Any) -> str:
         ["images", " x ".join(map(str, entry.shape)) + f", {entry.train_size:,} training, {entry.test_size:,} test"],
         ["classes", ", ".join(entry.classes)],
         ["normalisation", f"mean {_numbers(entry.mean)}, standard deviation {_numbers(entry.std)}"],
-        ["files", ", ".join(f"`{name}`" for name in expected_files(entry))],
+        ["files", "; or ".join(f"`{names}`" for names in expected_files(entry))],
         ["licence", entry.licence],
         ["cite", entry.citation],
         ["home", f"<{entry.homepage}>"],

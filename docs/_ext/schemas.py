@@ -19,6 +19,8 @@ _WORDS = {
     "OwnLoss": "your own",
     "OwnSchedule": "your own",
     "DataSettings": "a data set, a mapping",
+    "OwnTransform": "`my_module.my_transform`",
+    "MeanAndStd": "mean and standard deviation",
 }
 _ENTRY = re.compile(r"^ {4}(\w+): ((?:.|\n {5,})*)", re.MULTILINE)
 

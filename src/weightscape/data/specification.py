@@ -58,7 +58,7 @@ class DataSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    arguments: dict[str, Any] = Field(default_factory=dict)
+    arguments: dict[str, Any] = {}
     size: PositiveInt | None = None
     classes: tuple[NonNegativeInt, ...] | None = None
     fraction: float = Field(default=1.0, gt=0, le=1)
