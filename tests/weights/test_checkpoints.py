@@ -138,6 +138,20 @@ def test_reading_a_header_reads_no_tensors_and_writing_to_weights_leaves_the_fil
     assert (tmp_path / "x.pt").read_bytes() == before
 
 
+@pytest.mark.skipif(not pathlib.Path("/proc/self/maps").exists(), reason="only Linux tells what is mapped")
+def test_a_file_that_a_loop_may_write_over_is_read_and_an_old_one_mapped(tmp_path):
+    path = tmp_path / "x.pt"
+    torch.save({"w": torch.ones(1000)}, path)
+    weights = load_weights(path)
+    path.write_bytes(b"")  # in place, as torch.save does
+    assert weights["w"].sum() == 1000
+    torch.save({"w": torch.ones(1000)}, path)
+    os.utime(path, (1e9, 1e9))
+    weights = load_weights(path)
+    assert str(path) in pathlib.Path("/proc/self/maps").read_text()
+    assert weights["w"].sum() == 1000
+
+
 def test_safetensors_and_a_header_made_by_hand(tmp_path):
     save_file({name: tensor.clone() for name, tensor in STATE.items()}, tmp_path / "x.safetensors")
     loaded = read_checkpoint(tmp_path / "x.safetensors").load()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import torch
@@ -11,6 +12,9 @@ from weightscape.errors import StoreError
 from weightscape.weights.algebra import Weights
 from weightscape.weights.archives import WIDTHS, Archive
 from weightscape.weights.inert import TensorRef
+
+_RECENT_SECONDS = 600.0
+"""A loop that still runs may write over a file of torch.save in place, which would end a process that has it mapped."""
 
 
 def load_tensors(archive: Archive, tensors: Mapping[str, TensorRef], device: str | torch.device = "cpu") -> Weights:
@@ -38,7 +42,9 @@ def load_tensors(archive: Archive, tensors: Mapping[str, TensorRef], device: str
 
 def _mapped(archive: Archive) -> torch.UntypedStorage:
     try:
-        size = archive.path.stat().st_size
+        size, changed = archive.path.stat().st_size, archive.path.stat().st_mtime
+        if archive.format != "safetensors" and time.time() - changed < _RECENT_SECONDS and size:
+            return torch.frombuffer(bytearray(archive.path.read_bytes()), dtype=torch.uint8).untyped_storage()
         mapped = torch.UntypedStorage.from_file(str(archive.path), False, size)
     except (OSError, RuntimeError) as error:
         raise StoreError(f"{archive.path} cannot be read any more: {error}.") from error

@@ -118,6 +118,9 @@ class Population:
     def __repr__(self) -> str:
         return f"Population of {len(self._members)} members, {len(self)} sets of weights"
 
+    def _repr_html_(self) -> str:
+        return f"<p>{self!r}</p>{self.to_frame().to_html(max_rows=20)}"
+
     def _each(self) -> Iterator[tuple[str, dict[str, Any], LazyWeights]]:
         for member in self._members:
             content = member.content
