@@ -204,7 +204,9 @@ def _print_garbage(found: Garbage, store: Store, *, removed: bool) -> None:
     else:
         print(f"No study reaches {words}: {size_text(found.bytes)}." if words else "There is nothing to remove.")
     if found.commands:
-        print(f"{found.commands} results stay that one-line commands asked for; --all takes them as well.")
+        one = "1 result stays that a one-line command asked for"
+        many = f"{found.commands} results stay that one-line commands asked for"
+        print(f"{one if found.commands == 1 else many}; --all takes such results as well.")
     if found.held:
         print(f"{found.held} things stay because another process is at work on them.")
     if words and not removed:
