@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weightscape.errors import StoreError
 from weightscape.results import Scalar
-from weightscape.studies.artefacts import load_artefact
+from weightscape.studies.artefacts import load_artefact, read_arrow
+
+if TYPE_CHECKING:
+    import pyarrow
 
 OBJECT = "object.json"
 TABLES = ".parquet"
@@ -89,6 +92,17 @@ class Record:
             raise StoreError(f"The result {self.key} has no field {field!r}; it has {', '.join(self.outputs)}.")
         try:
             return load_artefact(self.outputs[field], self.folder, field)
+        except StoreError as error:
+            raise StoreError(f"{error} {self._remedy}") from error
+
+    def table(self, field: str) -> pyarrow.Table:
+        """Read a field that is a table, as an Arrow table.
+
+        Raises:
+            StoreError: If its file is damaged.
+        """
+        try:
+            return read_arrow(self.folder / f"{field}{TABLES}")
         except StoreError as error:
             raise StoreError(f"{error} {self._remedy}") from error
 
