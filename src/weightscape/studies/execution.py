@@ -18,7 +18,11 @@ from weightscape.studies.agenda import Agenda
 from weightscape.studies.group import group_label
 from weightscape.studies.inline import compute_here
 from weightscape.studies.ledger import Ledger
-from weightscape.studies.outcomes import Event, Outcome, Run, Status, outcomes_of
+from weightscape.studies.outcomes import Event as Event
+from weightscape.studies.outcomes import Outcome as Outcome
+from weightscape.studies.outcomes import Run as Run
+from weightscape.studies.outcomes import Status as Status
+from weightscape.studies.outcomes import outcomes_of as outcomes_of
 from weightscape.studies.parallel import compute_in_processes
 from weightscape.studies.plan import Plan
 from weightscape.studies.stopping import stop_on_signal
@@ -26,8 +30,6 @@ from weightscape.studies.store import Record, Store
 from weightscape.studies.transport import check_importable
 from weightscape.studies.workplaces import plan_workplaces, use_threads
 from weightscape.together import Stack
-
-__all__ = ["PATIENCE", "Event", "Outcome", "Run", "Status", "outcomes_of", "run_plan"]
 
 _LOG = logging.getLogger(__name__)
 PATIENCE = 5.0
