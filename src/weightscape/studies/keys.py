@@ -8,9 +8,10 @@ higher version, which a lock file enforces (``studies/operations.lock.json``).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +60,39 @@ def essential(settings: BaseModel, located: Collection[str] = ()) -> dict[str, A
     return settings.model_dump(mode="json", exclude_defaults=True, exclude=set(located))
 
 
-def content_of(operation: Operation, settings: BaseModel, data_root: Path | None = None) -> dict[str, str]:
+def content_of(
+    operation: Operation,
+    settings: BaseModel,
+    data_root: Path | None = None,
+    *,
+    known: MutableMapping[str, str | None] | None = None,
+) -> dict[str, str]:
     """Return the fingerprints of all content that the settings stand for: data by name, user code by dotted path.
+
+    Args:
+        operation: What is done.
+        settings: Its validated settings.
+        data_root: Folder of data sets.
+        known: Remembers fingerprints: a plan of a thousand tasks on one data set looks at it once.
 
     Raises:
         DataError: If a data set is missing or damaged.
         ModelError: If user code cannot be found.
     """
-    found = {path: member.fingerprint(data_root) for path, member in fingerprinted(settings)}
+    known = {} if known is None else known
+
+    def remembered(name: str, fingerprint: Callable[[], str | None]) -> str | None:
+        if name not in known:
+            known[name] = fingerprint()
+        return known[name]
+
+    found = {
+        path: remembered(repr(member), functools.partial(member.fingerprint, data_root))
+        for path, member in fingerprinted(settings)
+    }
     if not operation.is_bundled:
-        found["operation"] = source_hash(f"{operation.function.__module__}.{operation.function.__name__}")
+        dotted = f"{operation.function.__module__}.{operation.function.__name__}"
+        found["operation"] = remembered(dotted, functools.partial(source_hash, dotted))
     return {path: text for path, text in found.items() if text is not None}
 
 

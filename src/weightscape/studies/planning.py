@@ -55,6 +55,7 @@ class _Planner:
         self._problems = Problems(study.document)
         self._stages: dict[str, StagePlan] = {}
         self._tasks: dict[str, Task] = {}
+        self._fingerprints: dict[str, str | None] = {}
         self._sources = sources
         self._inputs = InputResolver(study, self._stages, sources, self._problems)
 
@@ -142,7 +143,7 @@ class _Planner:
 
     def _content(self, name: str, operation: Operation, settings: BaseModel) -> dict[str, str]:
         try:
-            return content_of(operation, settings, self._data_root)
+            return content_of(operation, settings, self._data_root, known=self._fingerprints)
         except WeightscapeError as error:
             self._problems.add(
                 ("stages", name, "with"), "data and code that can be read", "what is missing or damaged", str(error)
