@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -26,6 +26,7 @@ def _logits(rows: int, classes: int, seed: int = 0) -> Tensor:
     return torch.randn(rows, classes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+@settings(max_examples=30)
 @given(rows=st.integers(1, 6), classes=st.integers(2, 5), smoothing=st.floats(0, 0.9), seed=st.integers(0, 99))
 def test_label_smoothing_follows_its_formula_in_training_and_is_absent_from_evaluation(
     rows: int, classes: int, smoothing: float, seed: int
@@ -46,6 +47,7 @@ def test_soft_labels_of_one_class_are_that_class() -> None:
     assert criterion.hits(logits, soft).tolist() == criterion.hits(logits, labels).tolist()
 
 
+@settings(max_examples=30)
 @given(share=st.floats(0, 1), seed=st.integers(0, 99))
 def test_mixed_labels_weigh_the_losses_of_their_classes(share: float, seed: int) -> None:
     # Mixup: mean(-l log p[y] - (1 - l) log p[y']), and the chosen class is right to the extent of its share.

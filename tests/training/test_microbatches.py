@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -70,6 +70,7 @@ LOSSES = {
 }
 
 
+@settings(max_examples=30)
 @given(
     size=st.integers(1, 23),
     room=st.integers(1, 23),
@@ -94,6 +95,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_mean_over_the_whole(
     assert gradient.parts == 1 or -(-size // (gradient.parts // 2)) > room  # no more parts than are needed
 
 
+@settings(max_examples=30)
 @given(size=st.integers(1, 23), largest=st.integers(1, 30), seed=st.integers(0, 99))
 def test_micro_batches_on_demand_have_the_same_gradient(size: int, largest: int, seed: int) -> None:
     images, targets = _batch(size, "classes", seed)

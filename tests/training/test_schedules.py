@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weightscape.errors import TrainingError
@@ -34,6 +34,7 @@ def test_cosine_begins_at_the_full_rate_and_has_half_of_it_in_the_middle() -> No
     assert learning_rate(_recipe("cosine"), 30) == pytest.approx(0.025)
 
 
+@settings(max_examples=30)
 @given(epochs=st.integers(1, 200), data=st.data())
 def test_cosine_is_point_symmetric_and_decreases(epochs: int, data: st.DataObject) -> None:
     epoch = data.draw(st.integers(0, epochs))
@@ -127,6 +128,7 @@ def test_warm_up_by_epochs_is_that_of_the_published_image_net_runs() -> None:
     assert found[5:] == pytest.approx([0.05 * (1 + math.cos(math.pi * epoch / 100)) for epoch in range(5, 100)])
 
 
+@settings(max_examples=30)
 @given(
     iterations=st.integers(1, 30),
     length=st.integers(1, 9),
@@ -202,6 +204,7 @@ def test_only_rates_that_do_not_know_the_end_of_the_run_let_it_be_continued(own:
         assert _steps(longer, 3)[:12] == _steps(recipe, 3)
 
 
+@settings(max_examples=30)
 @given(
     schedule=st.sampled_from(["constant", "cosine", "thirds", "one-cycle"]), warm=st.sampled_from([None, "2ep", "5it"])
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -29,6 +29,7 @@ def _recipe(**options: object) -> Recipe:
     return Recipe.model_validate({"epochs": 40, "batch_size": 16, **options})
 
 
+@settings(max_examples=30)
 @given(values=MEASURES, by=st.sampled_from(["accuracy", "loss"]), first=st.integers(0, 14))
 def test_the_best_epoch_is_the_first_maximum_of_those_that_count(values: list[float], by: str, first: int) -> None:
     found = best_epoch(_rows(values), _recipe(best={"by": by, "first_epoch": first}).best)
@@ -36,12 +37,14 @@ def test_the_best_epoch_is_the_first_maximum_of_those_that_count(values: list[fl
     assert found == values.index(max(counted), min(first, len(values) - 1))
 
 
+@settings(max_examples=30)
 @given(values=MEASURES, by=st.sampled_from(["accuracy", "loss"]))
 def test_the_latest_epoch_is_the_best_exactly_when_it_is_better_than_all_before(values: list[float], by: str) -> None:
     is_latest = best_epoch(_rows(values), _recipe(best=by).best) == len(values) - 1
     assert is_latest == (len(values) == 1 or values[-1] > max(values[:-1]))
 
 
+@settings(max_examples=30)
 @given(values=MEASURES, patience=st.integers(1, 4))
 def test_early_stopping_is_the_counter_of_the_published_loop(values: list[float], patience: int) -> None:
     # The cut-point study: best = 0 before the first epoch; strictly better resets the counter, else it grows, and the

@@ -205,16 +205,13 @@ def _report_path(opened: Opened) -> str:
 def _print_plan(opened: Opened, *, as_json: bool) -> None:
     from weightscape.cli.printing import print_json, print_rows, print_wrapped, styled
     from weightscape.cli.rows import known_run, stage_counts
-    from weightscape.studies.shorter import find_shorter
+    from weightscape.studies.shorter import continued
     from weightscape.studies.tables import describe
 
     known = known_run(opened.plan, opened.store)
     cached = known.count("cached")
-    shorter = {
-        key: found.key
-        for key, task in opened.plan.tasks.items()
-        if known.outcomes[key].status != "cached" and (found := find_shorter(task, opened.store))
-    }
+    missing = (task for key, task in opened.plan.tasks.items() if known.outcomes[key].status != "cached")
+    shorter = continued(missing, opened.store)
     if as_json:
         statuses = {key: outcome.status for key, outcome in known.outcomes.items()}
         facts = {"tasks": statuses, "continues": shorter, "workspace": str(opened.store.folder)}

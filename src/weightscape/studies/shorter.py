@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,8 +35,12 @@ class _Index:
         self._seen: set[tuple[str, str]] = set()
         self._families: dict[str, list[_Known]] = {}
 
-    def family(self, store: Store, operation: Operation, family: str) -> list[_Known]:
-        """Return the results of a family, reading those that are new in the workspace."""
+    def family(self, family: str) -> list[_Known]:
+        """Return the results of a family."""
+        return self._families.get(family, [])
+
+    def read_new(self, store: Store, operation: Operation) -> None:
+        """Read the results of an operation that are new in the workspace."""
         for path in store.folder.glob("objects/*/*"):
             mark = (operation.name, path.name)
             if mark not in self._seen:
@@ -43,7 +48,6 @@ class _Index:
                 record = store.get(path.name)
                 if record is not None and record.content["operation"] == operation.name:
                     self._add(operation, record)
-        return self._families.get(family, [])
 
     def _add(self, operation: Operation, record: Record) -> None:
         content = record.content
@@ -70,28 +74,42 @@ def find_shorter(task: Task, store: Store, *, device: str | None = None) -> Reco
         store: Where results are.
         device: Kind of device on which the result must have been computed; any by default.
     """
-    continues = task.operation.continues
-    if continues is None:
+    if task.operation.continues is None:
         return None
+    _index(store).read_new(store, task.operation)
+    records = (store.get(key) for key in _candidates(task, store, device))
+    return next((record for record in records if record is not None and not record.damaged()), None)
+
+
+def continued(tasks: Iterable[Task], store: Store) -> dict[str, str]:
+    """Return which of many tasks would go on from which result, by key; files are not checked for damage."""
+    able = [task for task in tasks if task.operation.continues is not None]
+    for operation in {task.operation.name: task.operation for task in able}.values():
+        _index(store).read_new(store, operation)
+    found = {task.key: next(iter(_candidates(task, store, None)), None) for task in able}
+    return {key: shorter for key, shorter in found.items() if shorter is not None}
+
+
+def _index(store: Store) -> _Index:
+    return _INDEXES.setdefault(store.folder.resolve(), _Index())
+
+
+def _candidates(task: Task, store: Store, device: str | None) -> list[str]:
+    """Return the keys of the results that have done part of a task, the most first."""
+    continues = task.operation.continues
+    assert continues is not None
     inputs = {
         name: [member.identity() for member in value] if isinstance(value, tuple) else value.identity()
         for name, value in task.inputs.items()
     }
     family = _family(task.operation, task.settings, inputs, task.content)
-    if family is None:
-        return None
-    index = _INDEXES.setdefault(store.folder.resolve(), _Index())
     found = [
         (done, known.key)
-        for known in index.family(store, task.operation, family)
+        for known in (_index(store).family(family) if family else [])
         if device is None or _kind(known.device) == _kind(device)
         if (done := continues.done(task.settings, known.settings)) is not None
     ]
-    for _, key in sorted(found, reverse=True):
-        record = store.get(key)
-        if record is not None and not record.damaged():
-            return record
-    return None
+    return [key for _, key in sorted(found, reverse=True)]
 
 
 def _family(operation: Operation, settings: BaseModel, inputs: Any, content: Any) -> str | None:
