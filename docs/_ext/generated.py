@@ -34,6 +34,12 @@ _TITLES = {
     "DataSettings": "Data",
     "OwnTransform": "A transform of your own",
     "MeanAndStd": "Normalisation by numbers",
+    "ParameterGroup": "Group of parameters",
+    "OwnSchedule": "A schedule of your own",
+    "OwnLoss": "A loss of your own",
+    "WarmUp": "Warm-up",
+    "BestEpoch": "Best epoch",
+    "EarlyStopping": "Early stopping",
 }
 
 

@@ -115,7 +115,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _plural(words: str) -> str:
-    return f"{words}s" if words[-1].isalpha() else words
+    return f"{words.removeprefix('a ')}s" if words[-1].isalpha() else words
 
 
 def _yaml(value: Any) -> str:
