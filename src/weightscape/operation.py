@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -116,6 +116,8 @@ class Operation:
         together: How several tasks are computed at once; None if one by one.
         continues: How a task goes on from the result of a shorter one; None if it does not.
         expansion: How its settings become several rows; None if they are one.
+        keeps: Which steps its trajectory will have, from its settings as plain data, or None where these do not say;
+            a reference to another step is then an error of planning.
     """
 
     name: str
@@ -124,6 +126,7 @@ class Operation:
     together: Together | None = None
     continues: Continues | None = None
     expansion: Expansion | None = None
+    keeps: Callable[[Mapping[str, Any]], Collection[str] | None] | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Result:
         """Run the function."""
@@ -208,6 +211,7 @@ def operation(
     together: Together | None = None,
     continues: Continues | None = None,
     expansion: Expansion | None = None,
+    keeps: Callable[[Mapping[str, Any]], Collection[str] | None] | None = None,
 ) -> Callable[[Callable[..., Result]], Operation]:
     """Register the decorated function as an operation.
 
@@ -217,13 +221,14 @@ def operation(
         together: How several tasks are computed at once, where that pays.
         continues: How a task goes on from the result of a shorter one.
         expansion: How its settings become several rows, where they stand for files.
+        keeps: Which steps its trajectory will have, where its settings say it.
 
     Raises:
         WeightscapeError: If the signature cannot serve as a schema.
     """
 
     def register(function: Callable[..., Result]) -> Operation:
-        made = Operation(name, version, function, together, continues, expansion)
+        made = Operation(name, version, function, together, continues, expansion, keeps)
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
                 raise WeightscapeError(f"Operation {name!r}: the signature is the schema and cannot have {parameter}.")

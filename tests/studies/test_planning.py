@@ -257,3 +257,32 @@ def test_planning_computes_nothing() -> None:
     toy.CALLS.clear()
     planned(MADE)
     assert toy.CALLS == []
+
+
+@pytest.mark.parametrize(
+    ("keep", "step", "kept"),
+    [
+        ("ends", "3ep", "0ep, 9ep"),
+        ("epochs", "10ep", "0ep, 1ep, 2ep"),
+        ("[0ep, 5ep]", "9ep", "0ep, 5ep"),
+    ],
+)
+def test_a_step_that_will_not_be_kept_is_a_mistake_before_anything_is_trained(keep: str, step: str, kept: str) -> None:
+    found = mistakes(trained(keep, step))
+    assert "(stages.tested.from): expected a step that is kept: " + kept in found
+    assert f"received {step!r}. Add it to 'keep' of 'trained'" in found
+
+
+@pytest.mark.parametrize(
+    ("keep", "step"),
+    [("ends", "9ep"), ("epochs", "09ep"), ("[0ep, 5ep]", "5ep"), ("[0ep, 40it]", "1ep"), ("ends", "40it")],
+)
+def test_a_step_that_is_kept_or_may_be_is_no_mistake(keep: str, step: str) -> None:
+    assert len(planned(trained(keep, step)).tasks) == 2
+
+
+def trained(keep: str, step: str) -> str:
+    return (
+        f"  trained: {{run: train, with: {{data: digits, model: mlp, recipe: {{epochs: 9}}, keep: {keep}}}}}\n"
+        f"  tested: {{run: evaluate, from: 'trained@{step}'}}"
+    )

@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from weightscape.errors import Problem, SpecificationError, did_you_mean
-from weightscape.operation import Operation
+from weightscape.operation import Operation, find_operation
+from weightscape.step import Step
 from weightscape.studies.binding import Bound, bind
 from weightscape.studies.document import Location
-from weightscape.studies.plan import StagePlan
+from weightscape.studies.plan import Row, StagePlan
 from weightscape.studies.problems import Problems
 from weightscape.studies.reference import Reference
 from weightscape.studies.relation import join, matching
 from weightscape.studies.sources import Sources
 from weightscape.studies.specification import Stage, Study
+
+
+_LISTED = 8
 
 
 class Member(NamedTuple):
@@ -114,11 +118,30 @@ class InputResolver:
         except ValueError as error:
             expected = "a condition on the settings of the rows"
             raise SpecificationError([Problem(where, expected, repr(reference.where), f"{error}.")]) from error
+        self._check_step(reference, [table.rows[position] for position in kept], where)
         extra = {"stage": reference.name} if in_union else {}
         return [
             Member({**row.settings, **extra}, Bound(row.key, field, reference.step, row.path))
             for row in (table.rows[position] for position in kept)
         ]
+
+    def _check_step(self, reference: Reference, rows: Sequence[Row], where: str) -> None:
+        """Refuse a step of which the settings of a stage say already that it will not be there.
+
+        Raises:
+            SpecificationError: If a row will not keep it.
+        """
+        step = reference.step
+        if not step or not step.endswith("ep") or reference.study not in {None, self._study.name}:
+            return
+        stage = self._study.settings.stages.get(reference.name)
+        keeps = None if stage is None or reference.kind != "stage" else find_operation(stage.run).keeps
+        for steps in (keeps(row.settings) for row in rows) if keeps else ():
+            if steps is not None and str(Step.parse(step)) not in steps:
+                more = ", ..." if len(steps) > _LISTED else ""
+                expected = f"a step that is kept: {', '.join(list(steps)[:_LISTED])}{more}"
+                remedy = f"Add it to 'keep' of {reference.name!r}, or train for more epochs."
+                raise SpecificationError([Problem(where, expected, repr(step), remedy)])
 
     def _table(self, reference: Reference, where: str) -> StagePlan:
         if reference.kind != "stage" or reference.study not in {None, self._study.name}:

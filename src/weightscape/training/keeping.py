@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from weightscape.errors import DataError, TrainingError
 from weightscape.step import Step
@@ -29,6 +31,26 @@ def epoch_length(images: int, recipe: Recipe) -> int:
             "recipe says 'last_batch: dropped'. Use smaller batches, or keep the last one."
         )
     return images // recipe.batch_size
+
+
+def steps_of(settings: Mapping[str, Any]) -> list[str] | None:
+    """Return the steps that a run will keep, as text, where its settings alone say it.
+
+    Steps in iterations depend on the size of the data, and the end of a run on early stopping: None then.
+
+    >>> steps_of({"keep": "ends", "recipe": {"epochs": 3}}), steps_of({"keep": ["0ep", "1ep"], "recipe": {"epochs": 3}})
+    (['0ep', '3ep'], ['0ep', '1ep'])
+
+    Args:
+        settings: Settings of a run as plain data.
+    """
+    keep, recipe = settings["keep"], settings["recipe"]
+    if recipe.get("early_stopping") is not None:
+        return None
+    if isinstance(keep, str):
+        epochs = range(recipe["epochs"] + 1) if keep == "epochs" else (0, recipe["epochs"])
+        return [f"{epoch}ep" for epoch in epochs]
+    return list(keep) if all(text.endswith("ep") for text in keep) else None
 
 
 def kept_steps(keep: Keep, *, epochs: int, iterations: int) -> dict[int, Step]:

@@ -11,6 +11,7 @@ from weightscape.models.architecture import Architecture
 from weightscape.operation import Context, operation
 from weightscape.together import Together
 from weightscape.training.continuation import done_by, family_of, open_earlier
+from weightscape.training.keeping import steps_of
 from weightscape.training.recipe import Keep, Recipe
 from weightscape.training.result import Evaluation, TrainResult
 
@@ -36,6 +37,7 @@ def _label(settings: Any) -> str:
     version=1,
     together=Together(label=_label, function="weightscape.training.population_operation.train_together"),
     continues=Continues(family=family_of, done=done_by),
+    keeps=steps_of,
 )
 def train(
     start: Weights | None = None,
