@@ -13,9 +13,7 @@ function that makes a generator; batches that are tensors, tuples or dictionarie
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -23,6 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
+from weightscape.batch_forms import Batch as Batch
+from weightscape.batch_forms import arguments_of, as_batch, moved, output_tensor
 from weightscape.errors import DataError
 from weightscape.repeatable import Cuttable, check_equal_passes, iterator_factory
 
@@ -32,34 +32,10 @@ Loss: TypeAlias = Callable[[Any, Any], Tensor]
 """Takes outputs and targets and returns the mean over the samples, or one value per sample ``(n,)``."""
 Passes: TypeAlias = Literal["one", "many", "equal"]
 
-INPUT_NAMES = ("inputs", "input", "images", "image", "pixel_values", "x", "features", "data")
-TARGET_NAMES = ("labels", "label", "targets", "target", "y", "classes")
 _NO_LABELS = (
     "expected batches with labels for the cross-entropy, such as (inputs, labels) or {'image': ..., 'label': ...}; "
     "give such batches, or loss=function of (outputs, targets)."
 )
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One batch, on the device it was asked for.
-
-    Attributes:
-        content: The batch in the form in which it came.
-        targets: The second part of a tuple, or the entry ``labels``, ``label``, ``targets``, ``target``, ``y`` or
-            ``classes`` of a dictionary; the whole batch where there is none, as for an autoencoder.
-        labelled: Whether such a part or entry was there.
-        count: Number of samples, the length of the first tensor.
-    """
-
-    content: Any
-    targets: Any
-    labelled: bool
-    count: int
-
-    def to(self, device: str | torch.device | None) -> Batch:
-        """Return the batch on a device; as it is for None."""
-        return self if device is None else _batch(_moved(self.content, device, torch.preserve_format))
 
 
 class Batches:
@@ -77,14 +53,14 @@ class Batches:
 
     def to(self, device: str | torch.device, layout: torch.memory_format = torch.preserve_format) -> Batches:
         """Return the same batches, moved to a device as they are read; images ``(n, c, h, w)`` in a memory layout."""
-        moved = Batches(self._make, self._forward, self._loss, device=device)
-        moved._layout = layout
-        return moved
+        elsewhere = Batches(self._make, self._forward, self._loss, device=device)
+        elsewhere._layout = layout
+        return elsewhere
 
     def __iter__(self) -> Iterator[Batch]:
         count = 0
         for count, content in enumerate(self._make(), start=1):  # noqa: B007 (the last value is used)
-            yield _batch(_moved(content, self._device, self._layout))
+            yield as_batch(moved(content, self._device, self._layout))
         if self._found_any and not count:
             raise DataError(
                 "The batches could be read only once: a second pass found none. Give a list, a DataLoader, or the "
@@ -102,7 +78,7 @@ class Batches:
         Raises:
             DataError: If it is not clear what the model takes, or it returns no tensor.
         """
-        return _tensor(self.run(model, batch))
+        return output_tensor(self.run(model, batch))
 
     def run(self, model: nn.Module, batch: Batch) -> Any:
         """Call a model on a batch, as :meth:`outputs` does, and return whatever it returns.
@@ -179,32 +155,6 @@ def as_batches(
     return Batches(make, forward, loss)
 
 
-def arguments_of(model: nn.Module, content: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the positional and the named arguments with which a model is called on a batch.
-
-    Raises:
-        DataError: If it is not clear what the model takes.
-    """
-    if isinstance(content, tuple | list):
-        return (content[0],), {}
-    if not isinstance(content, Mapping):
-        return (content,), {}
-    inputs = {name: value for name, value in content.items() if name not in TARGET_NAMES}
-    if len(inputs) == 1:
-        return tuple(inputs.values()), {}
-    accepted = inspect.signature(model.forward).parameters
-    named = {name: value for name, value in inputs.items() if name in accepted}
-    if named:
-        return (), named
-    known = [name for name in INPUT_NAMES if name in inputs]
-    if len(known) != 1:
-        raise DataError(
-            f"It is not clear which of the entries {', '.join(map(repr, content))} the model takes. "
-            "Say it: forward=lambda model, batch: model(batch['...'])."
-        )
-    return (inputs[known[0]],), {}
-
-
 def first_inputs(model: nn.Module, batches: BatchSource) -> tuple[Tensor, ...]:
     """Return the inputs of the first batch, as the model takes them by position.
 
@@ -230,65 +180,6 @@ def _refuse_what_is_no_batches(batches: Any) -> None:
         raise DataError("Expected batches, received a data set of samples. Write DataLoader(dataset, batch_size=128).")
     if not isinstance(batches, Iterable | Cuttable) and not callable(batches):
         raise DataError(f"Expected batches (a list, a DataLoader, a split, ...), received {type(batches).__name__}.")
-
-
-def _batch(content: Any) -> Batch:
-    targets, labelled = content, False
-    if isinstance(content, tuple | list):
-        labelled = len(content) > 1
-        targets = content[1] if labelled else content[0]
-    elif isinstance(content, Mapping):
-        found = [name for name in TARGET_NAMES if name in content]
-        labelled = bool(found)
-        targets = content[found[0]] if found else content
-    return Batch(content, targets, labelled, _count(content))
-
-
-def _count(content: Any) -> int:
-    first = next((leaf for leaf in _leaves(content) if leaf.ndim), None)
-    if first is None:
-        raise DataError(f"Expected a batch of tensors, received {type(content).__name__} without any.")
-    return len(first)
-
-
-def _leaves(content: Any) -> Iterator[Tensor]:
-    if isinstance(content, Tensor):
-        yield content
-    elif isinstance(content, Mapping):
-        for member in content.values():
-            yield from _leaves(member)
-    elif isinstance(content, tuple | list):
-        for member in content:
-            yield from _leaves(member)
-
-
-def _moved(content: Any, device: Any, layout: torch.memory_format) -> Any:
-    if hasattr(content, "__array__") and not isinstance(content, Tensor):
-        content = torch.as_tensor(content)
-    if isinstance(content, Tensor):
-        kind = layout if content.ndim == 4 else torch.preserve_format
-        return content.to(device if device is not None else content.device, memory_format=kind, non_blocking=True)
-    if isinstance(content, Mapping):
-        return {name: _moved(member, device, layout) for name, member in content.items()}
-    if isinstance(content, tuple | list):
-        members = [_moved(member, device, layout) for member in content]
-        return type(content)(*members) if hasattr(content, "_fields") else tuple(members)
-    return content.to(device) if device is not None and callable(getattr(content, "to", None)) else content
-
-
-def _tensor(outputs: Any) -> Tensor:
-    if isinstance(outputs, Mapping) and "logits" in outputs:
-        outputs = outputs["logits"]
-    elif not isinstance(outputs, Tensor) and isinstance(getattr(outputs, "logits", None), Tensor):
-        outputs = outputs.logits
-    elif isinstance(outputs, tuple | list) and outputs:
-        outputs = outputs[0]
-    if not isinstance(outputs, Tensor):
-        raise DataError(
-            f"Expected a tensor from the model, or something with 'logits', received {type(outputs).__name__}. "
-            "Say which part is meant: forward=lambda model, batch: model(batch[0])[...]."
-        )
-    return outputs
 
 
 def _cross_entropy(outputs: Tensor, batch: Batch, reduction: Literal["mean", "sum"]) -> Tensor:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from weightscape.errors import ModelError
 from weightscape.step import Step
 from weightscape.weights.algebra import Weights, flatten, select
-from weightscape.weights.runs import FoundRun, difference, find_runs
+from weightscape.weights.likeness import difference
+from weightscape.weights.runs import FoundRun, find_runs
 from weightscape.weights.trajectory import LazyWeights, Trajectory
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ Files in one folder are one run, unless settings in their names differ. Headers 
 
 from __future__ import annotations
 
-import difflib
 import glob
 import json
 import logging
@@ -14,22 +13,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from weightscape.errors import StoreError
 from weightscape.step import Step
 from weightscape.weights.archives import Unfinished
-from weightscape.weights.checkpoints import Checkpoint, read_checkpoint
+from weightscape.weights.checkpoints import read_checkpoint
 from weightscape.weights.file_names import FileName, StepPattern
-from weightscape.weights.heads import Head, read_heads
+from weightscape.weights.heads import read_heads
+from weightscape.weights.likeness import Snapshot, check_same_architecture
 
 RUN_FILE = "run.json"
 """Beside the snapshots of a run: its settings and the length of an epoch, as a Recorder writes them."""
 _LOG = logging.getLogger(__name__)
-
-
-Snapshot: TypeAlias = Checkpoint | Head
-"""A file whose headers were read."""
 
 
 class NoFiles(StoreError):
@@ -124,7 +120,7 @@ def find_runs(
         name = pattern.read(Path(path).as_posix())
         groups.setdefault(json.dumps([name.folder, name.settings]), []).append(_File(path, name, read))
     runs = [_run(files, step) for files in groups.values()]
-    _check_alike(runs)
+    check_same_architecture(checkpoint for run in runs for checkpoint in run.checkpoints.values())
     return runs
 
 
@@ -219,39 +215,3 @@ def _agreed(snapshots: Mapping[Step, Snapshot]) -> dict[str, Any]:
 
 def _paths(other: Snapshot, name: str, first: Snapshot) -> tuple[Path, str, Path]:
     return other.path, name, first.path
-
-
-def _check_alike(runs: Sequence[FoundRun]) -> None:
-    """Check that all files are of one architecture.
-
-    Raises:
-        StoreError: Naming the files that differ from most, and how.
-    """
-    kinds: dict[str, list[Snapshot]] = {}
-    for checkpoint in (checkpoint for run in runs for checkpoint in run.checkpoints.values()):
-        kinds.setdefault(json.dumps(sorted(checkpoint.shapes.items())), []).append(checkpoint)
-    if len(kinds) < 2:
-        return
-    usual, *rest = sorted(kinds.values(), key=len, reverse=True)
-    odd = [str(checkpoint.path) for members in rest for checkpoint in members]
-    more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
-    raise StoreError(
-        f"These files are of another architecture than the other {len(usual)}: {', '.join(odd[:3])}{more}. "
-        f"{difference(rest[0][0].shapes, usual[0].shapes)} compared with {usual[0].path}. "
-        "Narrow the pattern of files, or import each architecture alone."
-    )
-
-
-def difference(given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str:
-    """Return in words how shapes by name differ from what is expected; empty if they do not."""
-    extra = [name for name in given if name not in expected]
-    parts = []
-    for name in expected:
-        close = difflib.get_close_matches(name, extra, n=1, cutoff=0.8) if name not in given else []
-        if name not in given:
-            parts.append(f"{name} is missing" + (f" (there is {close[0]})" if close else ""))
-        elif given[name] != expected[name]:
-            parts.append(f"{name} is {given[name]} instead of {expected[name]}")
-    parts += [f"{name} is unexpected" for name in extra]
-    shown = "; ".join(parts[:5]) + ("; ..." if len(parts) > 5 else "")
-    return f"{len(parts)} tensor{'s' * (len(parts) > 1)} differ: {shown}" if parts else ""
