@@ -17,7 +17,6 @@ from weightscape.studies.relation import join, matching
 from weightscape.studies.sources import Sources
 from weightscape.studies.specification import Stage, Study
 
-
 _LISTED = 8
 
 
