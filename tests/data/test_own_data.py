@@ -18,7 +18,7 @@ from weightscape.data.catalogue import shape_and_classes
 from weightscape.data.loading import load_data
 from weightscape.data.sources import source_kind
 from weightscape.data.specification import DataSettings
-from weightscape.errors import DataError
+from weightscape.errors import DataError, ModelError
 
 COUNT = 60
 
@@ -218,8 +218,10 @@ def test_shape_and_classes_are_read_from_the_data(tmp_path: Path) -> None:
     name = str(tmp_path / "data.npz")
     assert shape_and_classes(name) == ((3, 10, 10), 3)
     assert shape_and_classes(DataSettings(name=name, size=12, classes=(2, 0))) == ((3, 12, 12), 2)
-    with pytest.raises(DataError, match="0 to 2, received 3"):
-        load_data(DataSettings(name=name, classes=(0, 3)))
+    wrong = DataSettings(name=name, classes=(0, 3))
+    for use in (load_data, DataSettings.fingerprint):
+        with pytest.raises(DataError, match="0 to 2, received 3"):
+            use(wrong)
 
 
 @pytest.mark.parametrize(
@@ -296,6 +298,20 @@ def test_wrong_folders_are_named(tmp_path: Path) -> None:
 )
 def test_names_say_where_data_comes_from(name: str, kind: str) -> None:
     assert source_kind(name) == kind
+
+
+def test_a_transform_of_ones_own_is_part_of_the_fingerprint_and_checked_before_anything_starts(
+    module: str, tmp_path: Path
+) -> None:
+    def settings(**arguments: Any) -> DataSettings:
+        return DataSettings(name="digits", augment={"name": f"{module}.my_data", **arguments})
+
+    before = settings().fingerprint()
+    assert before != DataSettings(name="digits").fingerprint()
+    (tmp_path / f"{module}.py").write_text(MODULE + "# another line\n")
+    assert settings().fingerprint() != before
+    with pytest.raises(ModelError, match="takes no argument 'cuont'"):
+        settings(cuont=3).fingerprint()
 
 
 def test_arguments_are_for_functions(tmp_path: Path) -> None:

@@ -114,7 +114,9 @@ def fingerprint(settings: DataSettings | str, root: str | Path | None = None) ->
 
     if isinstance(settings, str):
         return own_data(name, root=root).fingerprint
-    return own_data(name, settings.arguments, size=settings.size, root=root).fingerprint
+    own = own_data(name, settings.arguments, size=settings.size, root=root)
+    check_classes(own.entry, settings.classes)
+    return own.fingerprint
 
 
 @dataclass(frozen=True)

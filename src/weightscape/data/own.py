@@ -19,8 +19,8 @@ from weightscape.data.own_code import own_function
 from weightscape.data.own_files import ARRAY_SUFFIXES, has_colours, image_files, read_arrays, read_images
 from weightscape.data.roots import data_root
 from weightscape.data.sources import source_kind
-from weightscape.errors import DataError
-from weightscape.source import source_hash
+from weightscape.errors import DataError, ModelError
+from weightscape.source import check_source, source_hash
 
 _NAMES = {
     "train_images": ("train_images", "x_train"),
@@ -64,7 +64,12 @@ def own_data(
         DataError: If there is no such thing, or it is not a data set of images.
     """
     if source_kind(name) == "function":
-        return _function_data(name, json.dumps(arguments or {}, sort_keys=True), source_hash(name))
+        try:
+            check_source(name, arguments or {})
+            source = source_hash(name)
+        except ModelError as error:
+            raise DataError(str(error)) from error
+        return _function_data(name, json.dumps(arguments or {}, sort_keys=True), source)
     if arguments:
         raise DataError(f"arguments are for functions; {name!r} is a file or a folder.")
     path = own_path(name, root)

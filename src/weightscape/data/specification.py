@@ -22,9 +22,9 @@ from weightscape.data.catalogue import check_classes, describe, fingerprint
 from weightscape.data.entries import ENTRIES
 from weightscape.data.normalisation import Normalisation, moments
 from weightscape.data.sources import source_kind
-from weightscape.data.transforms import Augmentation, own_transforms
+from weightscape.data.transforms import Augmentation, OwnTransform, own_transforms
 from weightscape.errors import DataError
-from weightscape.source import source_hash
+from weightscape.source import check_source, source_hash
 
 
 def _checked(check: Callable[..., object], *arguments: Any) -> None:
@@ -37,6 +37,11 @@ def _checked(check: Callable[..., object], *arguments: Any) -> None:
         check(*arguments)
     except DataError as error:
         raise ValueError(str(error)) from None
+
+
+def _checked_source(transform: OwnTransform) -> str:
+    check_source(transform.name, transform.arguments)
+    return source_hash(transform.name)
 
 
 class DataSettings(BaseModel):
@@ -74,10 +79,10 @@ class DataSettings(BaseModel):
 
         Raises:
             DataError: If files are missing (naming them), damaged, or another data set's.
-            ModelError: If the source of a transform of your own cannot be found.
+            ModelError: If a transform of your own cannot be found, or takes no such arguments.
         """
         found = fingerprint(self, data_root)
-        own = [source_hash(path) for path in own_transforms(self.augment)]
+        own = [_checked_source(transform) for transform in own_transforms(self.augment)]
         return hashlib.blake2b("\n".join([found, *own]).encode(), digest_size=16).hexdigest() if own else found
 
     @field_validator("name")

@@ -270,8 +270,8 @@ Augmentation: TypeAlias = Annotated[
 ]
 
 
-def own_transforms(augment: Augmentation) -> tuple[str, ...]:
-    """Return the dotted paths of the user's own functions in an augmentation, each once, in order."""
+def own_transforms(augment: Augmentation) -> tuple[OwnTransform, ...]:
+    """Return the user's own functions in an augmentation, in order."""
     if isinstance(augment, str):
         return ()
-    return tuple(dict.fromkeys(transform.name for transform in augment if isinstance(transform, OwnTransform)))
+    return tuple(transform for transform in augment if isinstance(transform, OwnTransform))
