@@ -146,6 +146,14 @@ def test_two_passes_over_a_one_shot_iterator_are_refused():
         list(given)
 
 
+def test_batches_that_were_taken_before_are_looked_at_anew_and_keep_their_functions(model):
+    with pytest.raises(DataError, match="read only once"):
+        as_batches(as_batches(part for part in parts()), passes="many")
+    given = as_batches(parts(), loss=lambda outputs, labels: outputs.sum() * 0 + 7)
+    assert evaluate(model, given).loss == 7
+    assert evaluate(model, given, loss=lambda outputs, labels: outputs.sum() * 0 + 3).loss == 3
+
+
 @pytest.mark.parametrize("kind", ["shuffle", "batch sampler", "own sampler", "random transform"])
 def test_a_loader_that_changes_from_pass_to_pass_is_named_where_that_matters(kind):
     data = TensorDataset(INPUTS, LABELS)

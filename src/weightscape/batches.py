@@ -42,8 +42,15 @@ class Batches:
     """Batches that can be iterated over, and the rules by which a model uses them; made by :func:`as_batches`."""
 
     def __init__(
-        self, make: Callable[[], Iterator[Any]], forward: Forward | None, loss: Loss | None, *, device: Any = None
+        self,
+        source: Any,
+        make: Callable[[], Iterator[Any]],
+        forward: Forward | None,
+        loss: Loss | None,
+        *,
+        device: Any = None,
     ) -> None:
+        self.source = source
         self._make = make
         self._forward = forward
         self._loss = loss
@@ -53,7 +60,7 @@ class Batches:
 
     def to(self, device: str | torch.device, layout: torch.memory_format = torch.preserve_format) -> Batches:
         """Return the same batches, moved to a device as they are read; images ``(n, c, h, w)`` in a memory layout."""
-        elsewhere = Batches(self._make, self._forward, self._loss, device=device)
+        elsewhere = Batches(self.source, self._make, self._forward, self._loss, device=device)
         elsewhere._layout = layout
         return elsewhere
 
@@ -147,12 +154,12 @@ def as_batches(
             the order matters.
     """
     if isinstance(batches, Batches):
-        return batches if forward is None and loss is None else Batches(batches._make, forward, loss)
+        forward, loss, batches = forward or batches._forward, loss or batches._loss, batches.source
     _refuse_what_is_no_batches(batches)
     make, in_memory = iterator_factory(batches, once=passes == "one", batch_size=batch_size)
     if passes == "equal" and not in_memory:
         check_equal_passes(batches, make)
-    return Batches(make, forward, loss)
+    return Batches(batches, make, forward, loss)
 
 
 def first_inputs(model: nn.Module, batches: BatchSource) -> tuple[Tensor, ...]:
