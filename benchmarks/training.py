@@ -1,43 +1,63 @@
-"""Training steps of this package beside the usual PyTorch loop, for an mlp on 28x28 and a conv8 on 32x32 images.
+"""Training epochs of this package beside those of the usual PyTorch loop (``usual.py``).
 
-Run: ``python benchmarks/training.py`` (several minutes); ``--images 256 --pairs 1 --width 0.25 --name quick`` for a
-quick look. Writes ``results/training.json``.
+Run: ``python benchmarks/training.py`` (about fifteen minutes); ``--pairs 1 --images 512 --cases cnn-16-128 --name quick``
+for a quick look. Writes ``results/training.json``.
 
-The usual loop reads images one by one from a ``Dataset``, transforms each (crop and flip for conv8, normalisation),
-collates them in a ``DataLoader`` with ``--workers`` processes, and reads loss and hits after every step. Its workers
-stay alive between epochs, so that their start is not counted; it starts from the same weights, and takes the same
-number of steps of the same size with the same update rule. The two loops take turns on the same machine and the median
-ratio of the pairs is reported, since the speed of a shared machine varies more than the loops differ. The rate of a
-large matrix product before and after says how fast the machine was.
-
-What pays: no per-image Python, fused update kernels, channels-last convolutions, no reading of results within an epoch.
+Both sides start from the same weights and take the same number of steps of the same size with the same update rule, on
+noise images: speed does not depend on what is learnt. Each side is a process of its own; they take turns, and the median
+of the ratios of neighbouring epochs is reported, since the speed of a shared machine varies more than the loops differ.
+The usual loop is measured with 0, 1 and 2 loader processes, and its fastest is compared; their start is not counted. The
+rate of a large matrix product, measured between the pairs, and the operations of the networks say how far the limit is.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from common import gemm_rate, seconds, write_results
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
+from common import gemm_rate, write_results
+from sides import Side, serve
+from torch.utils.flop_counter import FlopCounterMode
+from usual import usual_epoch
 
 from weightscape.data.dataset import Split
-from weightscape.data.specification import Augmentation
 from weightscape.models.building import build_model
 from weightscape.seeds import stream
 from weightscape.training.learner import Learner
+from weightscape.training.memory import keep_freed_memory
+from weightscape.training.population_rule import activation_bytes
 from weightscape.training.recipe import Recipe
 
-RECIPE = Recipe()
+LOADERS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, a batch size and a goal for the ratio."""
+
+    model: dict[str, Any]
+    shape: tuple[int, int, int]
+    batch_size: int
+    images: int
+    goal: float | None = None
+
+
+CASES = {
+    "cnn-10-128": Case({"name": "cnn", "channels": 10}, (1, 28, 28), 128, 12800, 1.5),
+    "cnn-16-128": Case({"name": "cnn", "channels": 16}, (1, 28, 28), 128, 12800, 1.5),
+    "cnn-10-512": Case({"name": "cnn", "channels": 10}, (1, 28, 28), 512, 12800, 1.8),
+    "cnn-16-512": Case({"name": "cnn", "channels": 16}, (1, 28, 28), 512, 12800, 1.8),
+    "mlp-512-128": Case({"name": "mlp", "hidden": [512]}, (1, 28, 28), 128, 25600, 1.8),
+    "mlp-4096-128": Case({"name": "mlp", "hidden": [4096]}, (1, 28, 28), 128, 12800, 1.8),
+    "conv8-128": Case({"name": "conv8"}, (3, 32, 32), 128, 1280),
+}
 
 
 def random_split(count: int, shape: tuple[int, int, int]) -> Split:
-    """Return noise images with labels: speed does not depend on what is learnt."""
+    """Return noise images with labels."""
     generator = stream(0, "subset")
     return Split(
         images=torch.randint(0, 256, (count, *shape), generator=generator).to(torch.uint8),
@@ -48,118 +68,121 @@ def random_split(count: int, shape: tuple[int, int, int]) -> Split:
     )
 
 
-class ImageByImage(TorchDataset[tuple[Tensor, int]]):
-    """The split as a map-style data set, with the usual transforms of one image."""
-
-    def __init__(self, split: Split, *, augment: bool) -> None:
-        self._split = split
-        self._augment = augment
-
-    def __len__(self) -> int:
-        return len(self._split)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = self._split.images[index].float() / 255
-        if self._augment:
-            size = image.shape[-1]
-            row, column, flip = torch.randint(0, 9, (3,)).tolist()
-            image = functional.pad(image, (4, 4, 4, 4))[:, row : row + size, column : column + size]
-            image = image.flip(-1) if flip < 4 else image
-        image = (image - self._split.mean.view(-1, 1, 1)) / self._split.std.view(-1, 1, 1)
-        return image, int(self._split.labels[index])
-
-
-def usual_epoch(model: nn.Module, split: Split, *, augment: bool, workers: int) -> Callable[[], None]:
-    """Return a function that trains for one epoch as tutorials do."""
-    loader = DataLoader(
-        ImageByImage(split, augment=augment),
-        batch_size=RECIPE.batch_size,
-        shuffle=True,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-    )
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-
-    def train() -> None:
-        model.train()
-        total, hits = 0.0, 0
-        for images, labels in loader:
-            optimizer.zero_grad()
-            logits = model(images)
-            loss = functional.cross_entropy(logits, labels)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            total += loss.item() * len(labels)
-            hits += int((logits.argmax(1) == labels).sum().item())
-
-    return train
-
-
-def our_epoch(model: nn.Module, split: Split, *, augment: Augmentation) -> Callable[[], None]:
-    """Return a function that trains for one epoch as :func:`weightscape.training.run.train_model` does."""
-    learner = Learner(model, RECIPE, "cpu")
+def serve_ours(case: Case, images: int) -> None:
+    """Train as :func:`weightscape.training.run.train_model` does, an epoch a turn."""
+    keep_freed_memory()
+    model = build_model(case.model, shape=case.shape, classes=10, seed=0)
+    recipe = Recipe.model_validate({"batch_size": case.batch_size, "optimizer": {"name": "sgd", "lr": 0.01}})
+    learner, split = Learner(model, recipe, "cpu"), random_split(images, case.shape)
     learner.set_learning_rate(0.01)
 
     def train() -> None:
         learner.begin_epoch(0, 0)
-        for images, labels in split.epoch(RECIPE.batch_size, seed=0, epoch=0, augment=augment):
-            learner.step(images, labels)
+        for batch in split.epoch(case.batch_size, seed=0, epoch=0, augment=_augmentation(case)):
+            learner.step(*batch)
         learner.loss()
 
-    return train
+    serve(train)
 
 
-def compare(
-    name: str, architecture: object, shape: tuple[int, int, int], *, images: int, pairs: int, workers: int
-) -> dict[str, object]:
-    """Return seconds per epoch of both loops, in interleaved pairs after one warm-up epoch each."""
-    model = build_model(architecture, shape=shape, classes=10, seed=0)  # type: ignore[arg-type]
-    split = random_split(images, shape)
-    augment = shape[0] == 3
-    ours = our_epoch(model, split, augment="pad-crop-flip" if augment else "none")
-    usual = usual_epoch(model, split, augment=augment, workers=workers)
-    ours()
-    usual()
-    timed = []
+def _augmentation(case: Case) -> Any:
+    return "pad-crop-flip" if case.shape[0] == 3 else "none"
+
+
+def serve_usual(case: Case, images: int, loaders: int) -> None:
+    """Train as people do, an epoch a turn."""
+    model = build_model(case.model, shape=case.shape, classes=10, seed=0)
+    augment = _augmentation(case) != "none"
+    split = random_split(images, case.shape)
+    serve(usual_epoch(model, split, batch_size=case.batch_size, augment=augment, workers=loaders))
+
+
+def flops(case: Case) -> int:
+    """Return the floating-point operations of forward and backward pass of one image."""
+    model = build_model(case.model, shape=case.shape, classes=10, seed=0)
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, *case.shape)).sum().backward()
+    return int(counter.get_total_flops())
+
+
+def kept_bytes(case: Case) -> int:
+    """Return the bytes that a step keeps for its backward pass."""
+    model = build_model(case.model, shape=case.shape, classes=10, seed=0)
+    return activation_bytes(model, random_split(8, case.shape), case.batch_size)
+
+
+def compare(name: str, case: Case, *, images: int, pairs: int) -> dict[str, Any]:
+    """Return images per second of both sides, in interleaved pairs after a warm-up epoch of each."""
+    arguments = ("--side", name, "--images", str(images))
+    usual = {loaders: Side(__file__, *arguments, "--loaders", str(loaders)) for loaders in LOADERS}
+    ours = Side(__file__, *arguments, "--loaders", "-1")
+    warm = {loaders: min(side.run(), side.run()) for loaders, side in usual.items()}
+    ours.run()
+    best = min(warm, key=warm.__getitem__)
+    timed, rates = [], []
     for pair in range(pairs):
+        rates.append(gemm_rate())
         if pair % 2:
-            other, our = seconds(usual), seconds(ours)
+            other, our = usual[best].run(), ours.run()
         else:
-            our, other = seconds(ours), seconds(usual)
+            our, other = ours.run(), usual[best].run()
         timed.append((our, other))
+    for side in (ours, *usual.values()):
+        side.close()
+    return _summary(name, case, images, best, warm, timed, statistics.median(rates))
+
+
+def _summary(
+    name: str,
+    case: Case,
+    images: int,
+    best: int,
+    warm: dict[int, float],
+    timed: list[tuple[float, float]],
+    rate: float,
+) -> dict[str, Any]:
+    our = images / statistics.median(seconds for seconds, _ in timed)
     return {
         "name": name,
-        "images_per_epoch": images,
-        "our_images_per_second": round(images / statistics.median(our for our, _ in timed), 1),
-        "usual_images_per_second": round(images / statistics.median(other for _, other in timed), 1),
         "usual_over_our_seconds_median": round(statistics.median(other / our for our, other in timed), 3),
+        "goal": case.goal,
         "usual_over_our_seconds": [round(other / our, 3) for our, other in timed],
+        "our_images_per_second": round(our, 1),
+        "usual_images_per_second": round(images / statistics.median(other for _, other in timed), 1),
+        "usual_loader_processes": best,
+        "usual_seconds_by_loader_processes": {str(loaders): round(value, 3) for loaders, value in warm.items()},
+        "images_per_epoch": images,
+        "batch_size": case.batch_size,
+        "MFLOP_per_image": round(flops(case) / 1e6, 3),
+        "MiB_kept_per_step": round(kept_bytes(case) / 2**20, 1),
+        "our_GFLOP/s": round(our * flops(case) / 1e9, 1),
+        "GEMM_GFLOP/s": round(rate, 1),
+        "our_share_of_GEMM_rate": round(our * flops(case) / 1e9 / rate, 3),
     }
 
 
 def main() -> None:
-    """Measure and write the results."""
+    """Measure and write the results, or serve one side."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--images", type=int, default=0, help="images per epoch; 12800 (mlp) and 1280 (conv8) by default"
-    )
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--images", type=int, help="images per epoch, instead of those of the case")
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
-    parser.add_argument("--width", type=float, default=1.0, help="of conv8")
     parser.add_argument("--name", default="training", help="of the file of results")
+    parser.add_argument("--side", choices=CASES, help=argparse.SUPPRESS)
+    parser.add_argument("--loaders", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    cases = [
-        ("mlp", {"name": "mlp", "hidden": [4096]}, (1, 28, 28), options.images or 12800),
-        ("conv8", {"name": "conv8", "width": options.width}, (3, 32, 32), options.images or 1280),
-    ]
-    before = gemm_rate()
+    if options.side:
+        case = CASES[options.side]
+        if options.loaders < 0:
+            serve_ours(case, options.images)
+        else:
+            serve_usual(case, options.images, options.loaders)
+        return
     results = [
-        {"workers": workers, **compare(name, architecture, shape, images=images, pairs=options.pairs, workers=workers)}
-        for name, architecture, shape, images in cases
-        for workers in options.workers
+        compare(name, CASES[name], images=options.images or CASES[name].images, pairs=options.pairs)
+        for name in options.cases
     ]
-    rates = {"GFLOP/s before": before, "GFLOP/s after": gemm_rate()}
-    write_results(options.name, {**rates, "batch_size": RECIPE.batch_size, "results": results})
+    write_results(options.name, {"threads": torch.get_num_threads(), "results": results})
 
 
 if __name__ == "__main__":

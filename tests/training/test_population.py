@@ -266,7 +266,7 @@ def test_activations_are_counted(dataset: Dataset) -> None:
     # The linear layers keep their inputs (192 and 16 float64), the ReLU its output, which is the second of these.
     expected = 16 * (192 * 8 + 16 * 8)
     batch = 16 * 192 * 4
-    assert activation_bytes(_models(_mlp, 1)[0], dataset, 16) == expected + batch
+    assert activation_bytes(_models(_mlp, 1)[0], dataset.train, 16) == expected + batch
 
 
 def _why(models: Sequence[nn.Module], dataset: Dataset, recipes: Sequence[Recipe], stack: str = "always") -> str:

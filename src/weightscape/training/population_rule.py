@@ -22,7 +22,7 @@ from weightscape.training.population_obstacles import obstacle
 from weightscape.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from weightscape.data.dataset import Dataset
+    from weightscape.data.dataset import Dataset, Split
 
 _SMALL = 256 * 2**20
 """Bytes of activations in a step up to which a network is small. A GPU moves them in about 0.2 ms, the time in which
@@ -87,7 +87,7 @@ def plan_stack(
         if stack == "always":
             raise TrainingError(f"These networks cannot be trained as a stack: {found}. Use stack='auto' or 'never'.")
         return StackPlan("loop", found)
-    activations = activation_bytes(models[0], dataset, recipes[0].batch_size)
+    activations = activation_bytes(models[0], dataset.train, recipes[0].batch_size)
     if stack == "auto" and activations > _SMALL:
         return StackPlan("loop", f"a step of one network keeps {_mib(activations)}, more than {_mib(_SMALL)}")
     return _sized(len(models), activations, state_bytes(models[0], recipes[0]), device, memory_limit)
@@ -123,13 +123,13 @@ def state_bytes(model: nn.Module, recipe: Recipe) -> int:
     return everything + trained * (2 + (1 if recipe.optimizer.name == "sgd" else 2))
 
 
-def activation_bytes(model: nn.Module, dataset: Dataset, batch_size: int) -> int:
+def activation_bytes(model: nn.Module, split: Split, batch_size: int) -> int:
     """Return the bytes that one network keeps between forward and backward pass, with its batch, at a batch size.
 
     Counted on a forward pass of a copy with up to 8 images and scaled.
     """
-    count = min(_PROBE, len(dataset.train))
-    images = dataset.train.normalised(slice(count)).cpu()
+    count = min(_PROBE, len(split))
+    images = split.normalised(slice(count)).cpu()
     model = copy.deepcopy(model).cpu().train()
     own = {tensor.untyped_storage().data_ptr() for tensor in [*model.parameters(), *model.buffers()]}
     kept = {images.untyped_storage().data_ptr(): images.nbytes}
