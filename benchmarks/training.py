@@ -1,13 +1,14 @@
 """Training epochs of this package beside those of the usual PyTorch loop (``usual.py``).
 
-Run: ``python benchmarks/training.py`` (about fifteen minutes); ``--pairs 1 --images 512 --cases cnn-16-128 --name quick``
-for a quick look. Writes ``results/training.json``.
+Run: ``python benchmarks/training.py`` (about fifteen minutes); ``--pairs 1 --images 512 --cases cnn-16-128 --name
+quick`` for a quick look. Writes ``results/training.json``.
 
-Both sides start from the same weights and take the same number of steps of the same size with the same update rule, on
-noise images: speed does not depend on what is learnt. Each side is a process of its own; they take turns, and the median
-of the ratios of neighbouring epochs is reported, since the speed of a shared machine varies more than the loops differ.
-The usual loop is measured with 0, 1 and 2 loader processes, and its fastest is compared; their start is not counted. The
-rate of a large matrix product, measured between the pairs, and the operations of the networks say how far the limit is.
+Both sides start from the same weights and take the same number of steps of the same size with the same update rule,
+on noise images: speed does not depend on what is learnt. Each side is a process of its own; they take turns, and the
+median of the ratios of neighbouring epochs is reported, since the speed of a shared machine varies more than the
+loops differ. The usual loop is measured with 0, 1 and 2 loader processes, and its fastest is compared; their start is
+not counted. The rate of a large matrix product, measured between the pairs, and the operations of the networks say
+how far the limit is.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The usual PyTorch loop, written well: what people who do not use this package would write for themselves.
 
-PIL images, one transform after the other, a ``DataLoader`` whose workers stay alive, NCHW, ``torch.optim.SGD`` as it is
-by default, the loss read after every step. The transforms are those of torchvision (``ToTensor``, ``Normalize``,
-``RandomCrop`` with padding, ``RandomHorizontalFlip``), written here with the same calls, since torchvision does not import
-beside the CPU build of torch that this package is developed with.
+PIL images, one transform after the other, a ``DataLoader`` whose workers stay alive, NCHW, ``torch.optim.SGD`` as it
+is by default, the loss read after every step. The transforms are those of torchvision (``ToTensor``, ``Normalize``,
+``RandomCrop`` with padding, ``RandomHorizontalFlip``), written here with the same calls, since torchvision does not
+import beside the CPU build of torch that this package is developed with.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A study of small networks with one worker process and with two.
 
-Run: ``python benchmarks/workers.py`` (several minutes). Writes ``results/workers.json``: wall-clock seconds of the whole
-command, from an empty workspace, in interleaved pairs. One worker computes with all cores, two with half of them each, as
-the command divides them by itself.
+Run: ``python benchmarks/workers.py`` (several minutes). Writes ``results/workers.json``: wall-clock seconds of the
+whole command, from an empty workspace, in interleaved pairs. One worker computes with all cores, two with half of
+them each, as the command divides them by itself.
 """
 
 from __future__ import annotations
