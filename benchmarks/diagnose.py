@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", help="two files of weights of resnet20_w1; fresh ones by default")
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2, help="1 on a busy machine, where two threads wait in vain")
     given = parser.parse_args()
     program = str(Path(sys.executable).with_name("weightscape"))
     rows = []
@@ -50,13 +51,13 @@ def main() -> None:
         networks = given.networks or fresh(Path(folder))
         for number in range(given.rounds):
             command = [program, "diagnose", *networks, "--data", "cifar10", "--images", str(given.images)]
-            command += ["--device", "cpu", "--workspace", f"{folder}/runs{number}"]
+            command += ["--device", "cpu", "--threads", str(given.threads), "--workspace", f"{folder}/runs{number}"]
             load, before = os.getloadavg()[0], processor_seconds()
             wall = seconds(lambda command=command: subprocess.run(command, check=True, capture_output=True))
             rows.append({"wall seconds": round(wall, 1), "processor seconds": round(processor_seconds() - before, 1)})
             rows[-1] |= {"load of the machine before": round(load, 1), "GEMM GFLOP/s": round(gemm_rate(), 1)}
     what = f"resnet20_w1, {given.images} images, 11 points on two lines, 10 batches of 128 per recalibration"
-    write_results("diagnose", {"what": what, "wanted wall seconds": 60, "rounds": rows})
+    write_results("diagnose", {"what": what, "wanted wall seconds": 60, "threads": given.threads, "rounds": rows})
 
 
 if __name__ == "__main__":
