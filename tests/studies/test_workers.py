@@ -200,8 +200,7 @@ def start_driver(folder: Path, stages: str) -> subprocess.Popen[str]:
     code = f"""
         from pathlib import Path
         from tests.studies.test_workers import run_dotted
-        from weightscape.studies.messages import Share
-from weightscape.studies.store import Store
+        from weightscape.studies.store import Store
         run = run_dotted({stages!r}, Store(Path({str(folder)!r})), workers=2)
         print(*(outcome.status for outcome in run.outcomes.values()))
     """
