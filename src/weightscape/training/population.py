@@ -90,7 +90,8 @@ def train_population(
         order_seeds: Seed of each member's order of samples and augmentation.
         keep: Which snapshots to keep, of each member.
         device: Where to train.
-        stack: ``auto`` follows the rule, ``always`` makes a stack on any device, ``never`` a loop.
+        stack: ``auto`` follows the rule, ``always`` makes a stack on any device where there is a stacked form of
+            everything, ``never`` a loop.
         memory_limit: Bytes a stack may take, by which the number of members trained at once is bounded; by default half
             of a GPU's memory, a quarter of the machine's.
         resume: Folder of checkpoints, written after every epoch and read at the start. Continuing a stack gives the
@@ -101,8 +102,7 @@ def train_population(
         should_stop: Asked before every step; ``True`` writes a checkpoint and stops.
 
     Raises:
-        TrainingError: If a stack is demanded and cannot be made, the numbers of models, recipes and seeds differ, or a
-            step to keep lies beyond the run.
+        TrainingError: If the numbers of models, recipes and seeds differ, or a step to keep lies beyond the run.
         DataError: If a split is empty, or has labels that the models have no logits for.
         StoreError: If `resume` holds checkpoints of another population.
         Interrupted: If `should_stop` said so.

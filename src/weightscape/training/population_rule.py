@@ -8,6 +8,7 @@ trained in the same way on every machine of a kind.
 from __future__ import annotations
 
 import copy
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
-from weightscape.errors import TrainingError
 from weightscape.together import Stack
 from weightscape.training.population_obstacles import obstacle
 from weightscape.training.recipe import Recipe
@@ -24,6 +24,7 @@ from weightscape.training.recipe import Recipe
 if TYPE_CHECKING:
     from weightscape.data.dataset import Dataset, Split
 
+_LOG = logging.getLogger(__name__)
 _SMALL = 256 * 2**20
 """Bytes of activations in a step up to which a network is small. A GPU moves them in about 0.2 ms, the time in which
 the 20 or so kernels of a forward pass are started: below, starting kernels costs more than their work. Not measured."""
@@ -70,11 +71,9 @@ def plan_stack(
         dataset: What they learn from.
         recipes: One for each member.
         device: Where they are trained.
-        stack: ``auto`` stacks networks that are small on a CUDA device; ``always`` stacks on any device.
+        stack: ``auto`` stacks networks that are small on a CUDA device; ``always`` stacks on any device whatever can be
+            stacked.
         memory_limit: Bytes that a stack may take; by default half of a GPU's memory, a quarter of the machine's.
-
-    Raises:
-        TrainingError: If a stack is demanded and cannot be made, or not even one member fits in the limit.
     """
     if stack == "never":
         return StackPlan("loop", "asked for")
@@ -85,7 +84,7 @@ def plan_stack(
     found = obstacle(models, dataset, recipes)
     if found:
         if stack == "always":
-            raise TrainingError(f"These networks cannot be trained as a stack: {found}. Use stack='auto' or 'never'.")
+            _LOG.warning("The networks are trained one after the other: %s.", found)
         return StackPlan("loop", found)
     activations = activation_bytes(models[0], dataset.train, recipes[0].batch_size)
     if stack == "auto" and activations > _SMALL:
@@ -98,10 +97,7 @@ def _sized(count: int, activations: int, state: int, device: torch.device, memor
     # Gradients of activations are as large as these; they live in part at the same time.
     member = state + 2 * activations
     if member > limit:
-        raise TrainingError(
-            f"A member of the stack needs about {_mib(member)}, more than the limit of {_mib(limit)}. "
-            "Use a smaller batch size, or stack='never'."
-        )
+        return StackPlan("loop", f"a member needs about {_mib(member)}, more than the limit of {_mib(limit)}")
     reason = f"a step of one network keeps {_mib(activations)} at its batch size; {_mib(member)} per member in all"
     return StackPlan("stack", reason, min(count, limit // member), member, limit)
 
