@@ -33,9 +33,14 @@ class OwnFunction(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
     def fingerprint(self, data_root: Path | None = None) -> str | None:
-        """Return the hash of the source file that defines the function, which is part of the key."""
-        from weightscape.source import source_hash
+        """Return the hash of the source file that defines the function and of the user's files that it imports.
 
+        Raises:
+            ModelError: If there is no such file, it is not Python, or it does not define the name.
+        """
+        from weightscape.source import check_source, source_hash
+
+        check_source(self.name, self.arguments)
         return source_hash(self.name)
 
 
