@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,14 +78,14 @@ def test_what_all_rows_share_is_said_once(ran: Cli) -> None:
 def test_rows_from_different_machines_are_warned_of(ran: Cli, tmp_path: Path) -> None:
     assert ran("table", "toys", "made").stderr == ""
     made = [row["key"] for row in json.loads(ran("table", "toys", "made", "--json").stdout)]
-    for key, threads in zip(made[1:], [1, 1, 64], strict=True):  # the first loads no torch, which is no difference
+    for key, threads in zip(made[1:], [1, 1, 64], strict=True):  # the first may have loaded no torch: no difference
         record = tmp_path / "runs/objects" / key[:2] / key / "object.json"
         content = json.loads(record.read_text())
         content["environment"]["threads"] = threads
         record.write_text(json.dumps(sealed(content)))
-    warning = "Rows were computed with different threads: 1 (2 of made); 64 (1 of made)."
-    assert warning in ran("table", "toys", "made").stderr
-    assert warning in ran("status", "toys").stderr
+    warning = r"Rows were computed with different threads: 1 \([23] of made.*\); 64 \(1 of made\)\."
+    assert re.search(warning, ran("table", "toys", "made").stderr)
+    assert re.search(warning, ran("status", "toys").stderr)
     ran("report", "toys")
     assert "different threads" in (tmp_path / "runs/studies/toys/report.html").read_text()
 
