@@ -31,7 +31,6 @@ CIFAR10 = Entry(
             {"train": tuple(f"{name}.bin" for name in _CIFAR_BATCHES), "test": ("test_batch.bin",)},
             ("cifar10/cifar-10-batches-bin", "cifar-10-batches-bin", "cifar10", "."),
             archive=f"{_TORONTO}cifar-10-binary.tar.gz",
-            md5={"cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530"},
         ),
         Packaging(
             "cifar-python",
@@ -85,7 +84,6 @@ def _cifar100(name: str, title: str, classes: str, column: str, notes: str) -> E
                 {"train": ("train.bin",), "test": ("test.bin",)},
                 ("cifar100/cifar-100-binary", "cifar-100-binary", "cifar100"),
                 archive=f"{_TORONTO}cifar-100-binary.tar.gz",
-                md5={"cifar-100-binary.tar.gz": "03b5dce01913d631647c71ecec9e9cb8"},
             ),
             Packaging(
                 "cifar-python",
