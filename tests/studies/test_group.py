@@ -9,6 +9,7 @@ import pytest
 
 from tests.studies import group_toys
 from tests.studies.test_execution import planned
+from weightscape.studies import agenda
 from weightscape.studies.execution import Run, run_plan
 from weightscape.studies.plan import Plan
 from weightscape.studies.store import Store
@@ -76,6 +77,12 @@ def test_only_tasks_of_one_label_are_computed_together(store: Store) -> None:
     )
     assert run(plan, store).count("done") == 6
     assert sorted(sorted(seeds) for seeds in group_toys.CALLS) == [[1, 2], [3, 4], [5], [6]]
+
+
+def test_a_group_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agenda, "MOST_TOGETHER", 2)
+    assert run(garden([1, 2, 3, 4, 5]), store).count("done") == 5
+    assert sorted(len(seeds) for seeds in group_toys.CALLS) == [1, 2, 2]
 
 
 def test_what_is_there_already_is_not_computed_again(store: Store) -> None:

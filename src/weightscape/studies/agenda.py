@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from weightscape.studies.outcomes import Outcome
 from weightscape.studies.plan import Plan, Task
 
+MOST_TOGETHER = 256
+"""Tasks that are handed out together at most: each holds an open lock file while it is computed."""
+
 
 class Agenda:
     """The tasks of a plan that are still to be computed.
@@ -72,7 +75,7 @@ class Agenda:
             mates = sorted(entry for entry in self._ready if self._label(entry[1]) == label)
             size = max(math.ceil((len(mates) + 1) / self.shares), self._sizes.get(label, 1))
             self._sizes[label] = size  # what is left for the last process is not divided again
-            taken = mates[: size - 1]
+            taken = mates[: min(size, MOST_TOGETHER) - 1]
             keys += [key for _, key in taken]
             self._ready = sorted(set(self._ready).difference(taken))
         return tuple(self._tasks[key] for key in keys)
