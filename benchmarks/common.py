@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from weightscape.studies.environment import environment
+from weightscape.studies.workspace.environment import environment
 
 Value = TypeVar("Value")
 RESULTS = Path(__file__).parent / "results"

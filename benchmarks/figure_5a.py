@@ -11,7 +11,7 @@ import argparse
 import pandas
 from common import write_results
 
-from weightscape.studies.store import Store, workspace_folder
+from weightscape.studies.workspace.store import Store, workspace_folder
 
 METHODS = ("gmt", "fgmt", "oracle", "naive")
 

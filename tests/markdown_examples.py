@@ -137,7 +137,7 @@ def plan_if_study(example: Example) -> None:
     from weightscape.cli.opening import plan_with_figures
     from weightscape.studies.document import read_text
     from weightscape.studies.specification import load_study
-    from weightscape.studies.store import Store, workspace_folder
+    from weightscape.studies.workspace.store import Store, workspace_folder
 
     document = read_text(example.text, example.place)
     if not (isinstance(document.data, dict) and next(iter(document.data), "") == "study"):

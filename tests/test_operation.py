@@ -73,7 +73,7 @@ def test_operations_and_plans_load_no_torch() -> None:
     code = (
         "import sys; from weightscape.operation import find_operation, operation_names\n"
         "for name in operation_names(): op = find_operation(name); op.settings, op.inputs, op.outputs\n"
-        "import weightscape.studies.planning, weightscape.studies.execution\n"
+        "import weightscape.studies.planning, weightscape.studies.executors.execution\n"
         "print(sorted({'torch', 'matplotlib', 'pandas', 'sklearn'} & sys.modules.keys()))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from weightscape.step import Step as Step
     from weightscape.studies.opening import trajectories as trajectories
     from weightscape.studies.query import query as query
-    from weightscape.studies.store import Store as Store
+    from weightscape.studies.workspace.store import Store as Store
     from weightscape.symmetry.activations import match_activations as match_activations
     from weightscape.symmetry.alignment import match as match
     from weightscape.symmetry.discovery import discover as discover
@@ -76,7 +76,7 @@ _HOMES = {
     # transfer
     "transfer_trajectory": "transfer.trajectory",
     # results
-    "Store": "studies.store",
+    "Store": "studies.workspace.store",
     "query": "studies.query",
     "trajectories": "studies.opening",
 }

@@ -12,9 +12,9 @@ from typer.testing import Result
 
 from tests.studies.test_execution import planned
 from weightscape.cli.progress import PlainLines, Progress
-from weightscape.studies.execution import Event, Outcome, Run, outcomes_of
-from weightscape.studies.ledger import ELSEWHERE
-from weightscape.studies.store import Store
+from weightscape.studies.executors.execution import Event, Outcome, Run, outcomes_of
+from weightscape.studies.executors.ledger import ELSEWHERE
+from weightscape.studies.workspace.store import Store
 
 Cli = Callable[..., Result]
 

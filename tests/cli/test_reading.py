@@ -14,7 +14,7 @@ from typer.testing import Result
 
 from weightscape.data.catalogue import names
 from weightscape.recipes import recipe_names
-from weightscape.studies.record import sealed
+from weightscape.studies.workspace.record import sealed
 
 Cli = Callable[..., Result]
 

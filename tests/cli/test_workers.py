@@ -57,7 +57,7 @@ def test_impossible_workplaces_are_refused_before_anything_starts(
     arguments: list[str], expected: str, cli: Cli, study: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("WEIGHTSCAPE_WORKERS")
-    monkeypatch.setattr("weightscape.studies.workplaces.visible_gpus", lambda: 0)
+    monkeypatch.setattr("weightscape.studies.executors.workplaces.visible_gpus", lambda: 0)
     done = cli("run", study, *arguments)
     assert done.exit_code == 2
     assert expected in " ".join(done.stderr.replace("│", " ").split())

@@ -16,14 +16,14 @@ from tests.markdown_examples import run_command
 from weightscape.errors import SpecificationError, StoreError
 from weightscape.models.building import build_model
 from weightscape.studies.document import read_text
-from weightscape.studies.execution import Run, run_plan
+from weightscape.studies.executors.execution import Run, run_plan
 from weightscape.studies.opening import trajectories
 from weightscape.studies.plan import Plan
 from weightscape.studies.planning import plan_study
 from weightscape.studies.sources import Sources
 from weightscape.studies.specification import validate_study
-from weightscape.studies.store import Store
 from weightscape.studies.tables import stage_table, write_study
+from weightscape.studies.workspace.store import Store
 
 MLP = {"name": "mlp", "hidden": [4]}
 STAGES = """
@@ -99,7 +99,7 @@ def test_another_step_for_the_same_files_is_another_result(folder):
 
 
 def test_a_result_is_verified_by_its_own_record(folder):
-    from weightscape.studies.verification import rehashed
+    from weightscape.studies.workspace.verification import rehashed
 
     store, plan = Store(folder / "w"), planned(folder)
     run_plan(plan, store)

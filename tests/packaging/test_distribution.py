@@ -112,7 +112,7 @@ def test_the_source_distribution_makes_the_same_wheel(shipped: Path, tmp_path: P
 
 
 def test_the_installed_package_is_the_one_from_the_wheel(installed: Path, tmp_path: Path) -> None:
-    code = "import weightscape, weightscape.studies.store; print(weightscape.__file__)"
+    code = "import weightscape, weightscape.studies.workspace.store; print(weightscape.__file__)"
     assert Path(command(installed, "python", "-c", code, folder=tmp_path).strip()).is_relative_to(installed.parent)
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weightscape.studies.agenda import Agenda
-from weightscape.studies.outcomes import Outcome
+from weightscape.studies.executors.agenda import Agenda
+from weightscape.studies.executors.outcomes import Outcome
 from weightscape.studies.plan import Plan
 
 Graph = dict[str, list[str]]

@@ -17,14 +17,14 @@ from tests.studies import toy
 from weightscape.errors import Interrupted, StoreError
 from weightscape.operation import Context, Operation, operation
 from weightscape.studies.document import read_text
-from weightscape.studies.execution import Event, run_plan
-from weightscape.studies.ledger import ELSEWHERE
+from weightscape.studies.executors.execution import Event, run_plan
+from weightscape.studies.executors.ledger import ELSEWHERE
 from weightscape.studies.plan import Plan
 from weightscape.studies.planning import plan_study
 from weightscape.studies.sources import Sources
 from weightscape.studies.specification import validate_study
-from weightscape.studies.store import Store
 from weightscape.studies.tables import detail_table, flattened, stage_table, write_study
+from weightscape.studies.workspace.store import Store
 
 STAGES = """
   made: {run: toy-make, with: {size: 3}, grid: {seed: [0, 1]}}

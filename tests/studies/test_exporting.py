@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from tests.studies.test_execution import planned
 from weightscape.errors import StoreError
-from weightscape.studies.execution import run_plan
+from weightscape.studies.executors.execution import run_plan
 from weightscape.studies.exporting import export_study
 from weightscape.studies.naming import folder_names
-from weightscape.studies.store import Store
 from weightscape.studies.tables import write_plan, write_study
+from weightscape.studies.workspace.store import Store
 from weightscape.weights.files import load_weights
 
 STAGES = """

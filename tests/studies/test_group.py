@@ -9,11 +9,11 @@ import pytest
 
 from tests.studies import group_toys
 from tests.studies.test_execution import planned
-from weightscape.studies import agenda
-from weightscape.studies.execution import Run, run_plan
+from weightscape.studies.executors import agenda
+from weightscape.studies.executors.execution import Run, run_plan
 from weightscape.studies.plan import Plan
-from weightscape.studies.store import Store
 from weightscape.studies.tables import stage_table
+from weightscape.studies.workspace.store import Store
 
 STAGES = "  grown: {run: toy-grow, with: {kind: KIND}, grid: {seed: SEEDS}}\n"
 

@@ -10,11 +10,11 @@ import pytest
 from filelock import FileLock
 
 from tests.studies.test_execution import planned
-from weightscape.studies import marks
-from weightscape.studies.execution import Event, run_plan
-from weightscape.studies.ledger import ELSEWHERE
-from weightscape.studies.marks import DEAD_SECONDS, Mark
-from weightscape.studies.store import Store
+from weightscape.studies.executors.execution import Event, run_plan
+from weightscape.studies.executors.ledger import ELSEWHERE
+from weightscape.studies.workspace import marks
+from weightscape.studies.workspace.marks import DEAD_SECONDS, Mark
+from weightscape.studies.workspace.store import Store
 
 
 def age(path: Path, seconds: float) -> None:

@@ -13,14 +13,14 @@ import pytest
 
 from tests.studies.test_execution import planned
 from weightscape.errors import StoreError
-from weightscape.studies.damage import discard_damaged_tables
-from weightscape.studies.execution import run_plan
-from weightscape.studies.garbage import find_garbage, remove_garbage
+from weightscape.studies.executors.execution import run_plan
 from weightscape.studies.plan import Plan
-from weightscape.studies.record import sealed
-from weightscape.studies.store import Store
 from weightscape.studies.tables import write_plan, write_study
-from weightscape.studies.verification import rehashed, verify
+from weightscape.studies.workspace.damage import discard_damaged_tables
+from weightscape.studies.workspace.garbage import find_garbage, remove_garbage
+from weightscape.studies.workspace.record import sealed
+from weightscape.studies.workspace.store import Store
+from weightscape.studies.workspace.verification import rehashed, verify
 
 ALONE = "  made: {run: toy-make, with: {size: 2}, grid: {seed: [5]}}"
 
@@ -214,7 +214,7 @@ def test_what_a_running_process_holds_stays(store: Store) -> None:
     run_plan(planned(ALONE), store)
     (key,) = planned(ALONE).tasks
     code = (
-        "import sys, time\nfrom weightscape.studies.store import Store\n"
+        "import sys, time\nfrom weightscape.studies.workspace.store import Store\n"
         f"with Store({str(store.folder)!r}).claimed({key!r}):\n    print('held', flush=True)\n    time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:

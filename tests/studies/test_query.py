@@ -9,10 +9,10 @@ import pytest
 
 from tests.studies.test_execution import planned
 from weightscape.errors import SpecificationError
-from weightscape.studies.execution import run_plan
+from weightscape.studies.executors.execution import run_plan
 from weightscape.studies.query import answer, query, tables
-from weightscape.studies.store import Store
 from weightscape.studies.tables import write_study
+from weightscape.studies.workspace.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -17,14 +17,14 @@ from weightscape.cli.opening import Opened
 from weightscape.cli.study_verbs import _print_plan
 from weightscape.errors import SpecificationError
 from weightscape.studies.document import read_text
-from weightscape.studies.execution import run_plan
+from weightscape.studies.executors.execution import run_plan
+from weightscape.studies.executors.shorter import find_shorter
 from weightscape.studies.plan import Plan
 from weightscape.studies.planning import plan_study
-from weightscape.studies.record import Record
-from weightscape.studies.shorter import find_shorter
 from weightscape.studies.sources import Sources
 from weightscape.studies.specification import validate_study
-from weightscape.studies.store import Store
+from weightscape.studies.workspace.record import Record
+from weightscape.studies.workspace.store import Store
 
 STUDY = """
 study: longer

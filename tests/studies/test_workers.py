@@ -20,14 +20,14 @@ from tests.studies import worker_toys
 from tests.studies.test_execution import planned
 from weightscape.errors import WeightscapeError
 from weightscape.operation import operation
-from weightscape.studies import crew, transport
-from weightscape.studies.execution import Event, Run, run_plan
-from weightscape.studies.messages import Share
-from weightscape.studies.store import Store
+from weightscape.studies.executors import crew, transport
+from weightscape.studies.executors.execution import Event, Run, run_plan
+from weightscape.studies.executors.messages import Share
+from weightscape.studies.executors.transport import pack, unpack
+from weightscape.studies.executors.worker import Outbox
+from weightscape.studies.executors.workplaces import visible_gpus
 from weightscape.studies.tables import write_study
-from weightscape.studies.transport import pack, unpack
-from weightscape.studies.worker import Outbox
-from weightscape.studies.workplaces import visible_gpus
+from weightscape.studies.workspace.store import Store
 
 ROOT = Path(__file__).parents[2]
 PAIRS = """
@@ -200,7 +200,7 @@ def start_driver(folder: Path, stages: str) -> subprocess.Popen[str]:
     code = f"""
         from pathlib import Path
         from tests.studies.test_workers import run_dotted
-        from weightscape.studies.store import Store
+        from weightscape.studies.workspace.store import Store
         run = run_dotted({stages!r}, Store(Path({str(folder)!r})), workers=2)
         print(*(outcome.status for outcome in run.outcomes.values()))
     """
@@ -249,7 +249,7 @@ def test_what_tasks_print_is_shown_where_the_run_prints(store: Store, capsys: py
 @pytest.mark.slow
 def test_devices_and_cores_are_divided(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("weightscape.studies.workplaces.available_cores", lambda: 8)
+    monkeypatch.setattr("weightscape.studies.executors.workplaces.available_cores", lambda: 8)
     events: list[Event] = []
     run = run_dotted(
         "  looked: {run: toys.look, grid: {seed: [0, 1, 2, 3]}}",

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weightscape.errors import SpecificationError
-from weightscape.studies import workplaces
-from weightscape.studies.workplaces import available_cores, plan_workplaces
+from weightscape.studies.executors import workplaces
+from weightscape.studies.executors.workplaces import available_cores, plan_workplaces
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def test_a_damaged_step_and_all_after_it_are_done_again(
 
 def test_steps_of_another_transfer_are_refused(transfer: Any, tmp_path: Path) -> None:
     transfer(method="naive", partial=tmp_path)
-    with pytest.raises(StoreError, match="another transfer: method is .fgmt. here"):
+    with pytest.raises(StoreError, match=r"another transfer: method is .fgmt. here"):
         transfer(method="fgmt", seed=5, partial=tmp_path)
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import pyarrow.parquet
 
 from tests.unbreakable.warm import WarmProcess, WarmRun
-from weightscape.studies.record import Record
+from weightscape.studies.workspace.record import Record
 
 Victim = Literal["all", "driver", "worker"]
 STUDY = """

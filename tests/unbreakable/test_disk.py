@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.unbreakable.harness import Runs, check_finished, command, contents, look, surroundings
-from weightscape.studies.store import Store
-from weightscape.studies.verification import verify
+from weightscape.studies.workspace.store import Store
+from weightscape.studies.workspace.verification import verify
 
 pytestmark = [
     pytest.mark.slow,

@@ -25,12 +25,12 @@ import pytest
 from tests.studies.test_execution import planned
 from tests.unbreakable.harness import contents, leftovers, look
 from weightscape.errors import StoreError
-from weightscape.studies.damage import discard_damaged_tables
-from weightscape.studies.execution import run_plan
+from weightscape.studies.executors.execution import run_plan
 from weightscape.studies.plan import Plan
-from weightscape.studies.store import Store
 from weightscape.studies.tables import write_study
-from weightscape.studies.verification import verify
+from weightscape.studies.workspace.damage import discard_damaged_tables
+from weightscape.studies.workspace.store import Store
+from weightscape.studies.workspace.verification import verify
 
 pytestmark = [
     pytest.mark.slow,

@@ -59,7 +59,7 @@ def _line(check: Check) -> str:
 
 def _python() -> Iterator[Check]:
     from weightscape.cli.versions import missing_packages
-    from weightscape.studies.environment import packages
+    from weightscape.studies.workspace.environment import packages
 
     yield Check("python", "ok", f"{platform.python_version()} at {sys.executable}")
     found = ", ".join(f"{name} {version}" for name, version in packages().items())
@@ -117,7 +117,7 @@ def _blas_name(configuration: str) -> str:
 
 
 def _threads(threads: int) -> Iterator[Check]:
-    from weightscape.studies.workplaces import available_cores
+    from weightscape.studies.executors.workplaces import available_cores
 
     cores = available_cores()
     if threads > cores:
@@ -128,7 +128,7 @@ def _threads(threads: int) -> Iterator[Check]:
 
 
 def _workspace(given: Path | None) -> Iterator[Check]:
-    from weightscape.studies.store import workspace_folder
+    from weightscape.studies.workspace.store import workspace_folder
 
     folder = workspace_folder(given).absolute()
     home = next(place for place in (folder, *folder.parents) if place.exists())

@@ -13,9 +13,9 @@ from weightscape.cli.options import Json, Pattern, Workspace
 from weightscape.cli.verbs import DAMAGED, leave
 
 if TYPE_CHECKING:
-    from weightscape.studies.garbage import Garbage, Item
-    from weightscape.studies.store import Store
-    from weightscape.studies.verification import Audit
+    from weightscape.studies.workspace.garbage import Garbage, Item
+    from weightscape.studies.workspace.store import Store
+    from weightscape.studies.workspace.verification import Audit
 
 _NAMES = {
     "result": ("result", "results"),
@@ -43,7 +43,7 @@ def verify(
     from weightscape.cli.listing import Uses
     from weightscape.cli.opening import open_store
     from weightscape.cli.printing import print_json
-    from weightscape.studies.verification import verify as verify_store
+    from weightscape.studies.workspace.verification import verify as verify_store
 
     store = open_store(workspace)
     uses = Uses(store)
@@ -71,7 +71,7 @@ def gc(
     """
     from weightscape.cli.opening import open_store
     from weightscape.cli.printing import print_json
-    from weightscape.studies.garbage import find_garbage, remove_garbage
+    from weightscape.studies.workspace.garbage import find_garbage, remove_garbage
 
     store = open_store(workspace)
     found = find_garbage(store, one_line="remove" if everything else "keep")
@@ -185,7 +185,7 @@ def _print_verification(found: Audit, store: Store, uses: Any, *, repair: bool) 
 
 
 def _size(path: Any) -> int:
-    from weightscape.studies.files import size_of
+    from weightscape.studies.workspace.files import size_of
 
     return size_of(path)
 
@@ -215,7 +215,7 @@ def _print_garbage(found: Garbage, store: Store, *, removed: bool) -> None:
 
 def _described(items: list[Item], store: Store) -> list[dict[str, Any]]:
     from weightscape.cli.rows import differences
-    from weightscape.studies.record import Record
+    from weightscape.studies.workspace.record import Record
 
     records = {item.key: Record(item.key, item.path) for item in items if item.kind == "result"}
     settings = {key: record.settings if store.get(key) else {} for key, record in records.items()}

@@ -14,7 +14,7 @@ from weightscape.studies.tables import flattened
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from weightscape.studies.store import Record, Store
+    from weightscape.studies.workspace.store import Record, Store
 
 _SETTING = re.compile(r"[\w.]+=[\w.+-]+")
 

@@ -22,7 +22,7 @@ from weightscape.errors import Problem, SpecificationError
 if TYPE_CHECKING:
     from weightscape.cli.opening import Opened
     from weightscape.operation import Operation
-    from weightscape.studies.execution import Run
+    from weightscape.studies.executors.execution import Run
     from weightscape.studies.specification import Study
 
 _STUDY = "command-line"
@@ -182,7 +182,7 @@ def _run(name: str, operation: Operation, given: Mapping[str, Any]) -> int:
 
 def _note_command(opened: Opened) -> None:
     """Note in the workspace that the results were asked for, so that they are no garbage though no study has them."""
-    from weightscape.studies.files import write_text
+    from weightscape.studies.workspace.files import write_text
 
     note = {"command": shlex.join(["weightscape", *sys.argv[1:]])}
     with suppress(OSError):  # a workspace that is only read: everything is there already, or the run says what is wrong

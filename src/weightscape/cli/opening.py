@@ -14,7 +14,7 @@ from weightscape.errors import Problem, SpecificationError, did_you_mean
 if TYPE_CHECKING:
     from weightscape.studies.plan import Plan
     from weightscape.studies.specification import Study
-    from weightscape.studies.store import Store
+    from weightscape.studies.workspace.store import Store
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _KNOWN_FILES = (".yaml", ".yml")
@@ -31,7 +31,7 @@ class Opened:
 
 def open_store(workspace: Path | None) -> Store:
     """Return the store of a workspace folder, which need not exist yet."""
-    from weightscape.studies.store import Store, workspace_folder
+    from weightscape.studies.workspace.store import Store, workspace_folder
 
     return Store(workspace_folder(workspace))
 
@@ -163,7 +163,7 @@ def pick_device(text: str) -> str:
     Raises:
         SpecificationError: If it is no name of a device.
     """
-    from weightscape.studies.workplaces import visible_gpus
+    from weightscape.studies.executors.workplaces import visible_gpus
 
     if check_device(text) != "auto":
         return text

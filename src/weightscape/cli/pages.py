@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from weightscape.cli.opening import Opened
-    from weightscape.studies.execution import Run
+    from weightscape.studies.executors.execution import Run
 
 _TOLD = {"diagnose"}
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weightscape.cli.printing import cell
 from weightscape.cli.rows import labels, main_metrics
 from weightscape.report.provenance import duration
-from weightscape.studies.ledger import ELSEWHERE
+from weightscape.studies.executors.ledger import ELSEWHERE
 
 if TYPE_CHECKING:
-    from weightscape.studies.execution import Event, Run, Status
+    from weightscape.studies.executors.execution import Event, Run, Status
     from weightscape.studies.plan import Plan, Task
-    from weightscape.studies.store import Store
+    from weightscape.studies.workspace.store import Store
 
 _REFRESHES_PER_SECOND = 4
 _MOST_LINES = 12

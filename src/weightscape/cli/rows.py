@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from weightscape.studies.execution import Outcome, Run, outcomes_of
+from weightscape.studies.executors.execution import Outcome, Run, outcomes_of
 from weightscape.studies.naming import differences as differences
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from weightscape.results import Scalar
     from weightscape.studies.plan import Plan
-    from weightscape.studies.store import Store
+    from weightscape.studies.workspace.store import Store
 
 _METRICS_SHOWN = 2
 

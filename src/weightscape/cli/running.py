@@ -14,8 +14,8 @@ from weightscape.cli.verbs import INTERRUPTED, TASKS_FAILED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from weightscape.studies.execution import Run, Status
-    from weightscape.studies.workplaces import Workplace
+    from weightscape.studies.executors.execution import Run, Status
+    from weightscape.studies.executors.workplaces import Workplace
     from weightscape.together import Stack
 
 _LISTED_FAILURES = 20
@@ -49,8 +49,8 @@ def compute(
         return before
     from weightscape.cli.progress import Progress, display
     from weightscape.cli.stopping import announce_stopping
-    from weightscape.studies.execution import run_plan
-    from weightscape.studies.workplaces import plan_workplaces
+    from weightscape.studies.executors.execution import run_plan
+    from weightscape.studies.executors.workplaces import plan_workplaces
     from weightscape.training.memory import keep_freed_memory
 
     here = workers == 0 and per_gpu is None

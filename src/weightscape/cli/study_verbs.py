@@ -25,7 +25,7 @@ from weightscape.errors import Problem, SpecificationError, did_you_mean
 if TYPE_CHECKING:
     from weightscape.cli.opening import Opened
     from weightscape.report.study import StudyFigure
-    from weightscape.studies.execution import Run
+    from weightscape.studies.executors.execution import Run
 
 Again = Annotated[bool, typer.Option("--again", metavar="", help="Draw even if tables and settings are as before.")]
 
@@ -63,8 +63,8 @@ def run(
     """
     from weightscape.cli.opening import check_device, open_study
     from weightscape.cli.running import compute, exit_code, report_failures
-    from weightscape.studies.damage import discard_damaged_tables
     from weightscape.studies.tables import write_plan, write_study
+    from weightscape.studies.workspace.damage import discard_damaged_tables
 
     check_device(device)
     opened = open_study(study, overrides=overrides, workspace=workspace, data_dir=data_dir, prefer="bundled")
@@ -205,7 +205,7 @@ def _report_path(opened: Opened) -> str:
 def _print_plan(opened: Opened, *, as_json: bool) -> None:
     from weightscape.cli.printing import print_json, print_rows, print_wrapped, styled
     from weightscape.cli.rows import known_run, stage_counts
-    from weightscape.studies.shorter import continued
+    from weightscape.studies.executors.shorter import continued
     from weightscape.studies.tables import describe
 
     known = known_run(opened.plan, opened.store)

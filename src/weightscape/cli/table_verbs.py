@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow
 
     from weightscape.cli.opening import Opened
-    from weightscape.studies.store import Store
+    from weightscape.studies.workspace.store import Store
 
 _FORMATS = (".csv", ".json", ".parquet")
 Csv = Annotated[bool, typer.Option("--csv", metavar="", help="Print CSV, and nothing else, on stdout.")]
@@ -148,7 +148,7 @@ def _write(frame: pandas.DataFrame, path: Path, exact: pyarrow.Table | None) -> 
         SpecificationError: If the ending is none of those known, or the file cannot be written.
     """
     from weightscape.cli.printing import json_text, records
-    from weightscape.studies.files import replacing
+    from weightscape.studies.workspace.files import replacing
 
     ending = path.suffix.lower()
     if ending not in _FORMATS:

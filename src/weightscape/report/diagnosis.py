@@ -16,7 +16,7 @@ from weightscape.studies.keys import digest
 if TYPE_CHECKING:
     from weightscape.report.page import ReportFigure
     from weightscape.results import Table
-    from weightscape.studies.record import Record
+    from weightscape.studies.workspace.record import Record
 
 _TABLES = ("heights", "mistakes", "groups", "line")
 _HIGH = 0.05

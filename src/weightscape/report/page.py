@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weightscape.errors import WeightscapeError
 from weightscape.report.cells import HtmlTable, html_table
-from weightscape.studies.files import write_text
+from weightscape.studies.workspace.files import write_text
 
 if TYPE_CHECKING:
     from weightscape.results import Table

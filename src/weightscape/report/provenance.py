@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from weightscape.studies.plan import Plan
-from weightscape.studies.store import Store
+from weightscape.studies.workspace.store import Store
 
 # A difference in one of these may change the numbers, if only in the last digits.
 _MATTERS = ("device", "threads", "processor", "torch", "numpy", "scipy", "weightscape")

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from weightscape.studies.files import write_text
 from weightscape.studies.keys import digest
+from weightscape.studies.workspace.files import write_text
 
 
 def file_digest(path: Path) -> str:

@@ -17,9 +17,9 @@ from weightscape.studies.tables import describe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from weightscape.studies.execution import Run
+    from weightscape.studies.executors.execution import Run
     from weightscape.studies.plan import Plan
-    from weightscape.studies.store import Store
+    from weightscape.studies.workspace.store import Store
 
 __all__ = ["StudyFigure", "draw_figures", "figure_problems", "write_study_report"]
 
@@ -61,7 +61,7 @@ def write_study_report(plan: Plan, run: Run, store: Store, figures: Sequence[Stu
 
 def _write(path: Path, content: dict[str, Any], figures: Sequence[StudyFigure], tables: dict[str, Path]) -> None:
     from weightscape.report.page import Report, ReportFigure, write_report
-    from weightscape.studies.artefacts import load_table
+    from weightscape.studies.workspace.artefacts import load_table
 
     shown = [
         ReportFigure(figure.name, figure.summary, figure.png.read_bytes(), f"figures/{figure.csv.name}")

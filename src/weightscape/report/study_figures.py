@@ -18,7 +18,7 @@ from weightscape.studies.plan import Plan
 from weightscape.studies.planning import figure_references
 from weightscape.studies.reference import Reference
 from weightscape.studies.specification import FigurePlan, Study
-from weightscape.studies.store import Store
+from weightscape.studies.workspace.store import Store
 
 if TYPE_CHECKING:
     import pandas
@@ -176,7 +176,7 @@ def _matching_keys(plan: Plan, reference: Reference) -> frozenset[str] | None:
 
 
 def _read(source: _Source) -> pandas.DataFrame:
-    from weightscape.studies.artefacts import load_table
+    from weightscape.studies.workspace.artefacts import load_table
 
     table: pandas.DataFrame = load_table(source.file)
     return table if source.keys is None else table[table["key"].isin(source.keys)].reset_index(drop=True)

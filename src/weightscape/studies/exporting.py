@@ -12,12 +12,12 @@ from typing import Any, Literal, TypeAlias
 
 from weightscape.errors import StoreError
 from weightscape.results import Result
-from weightscape.studies.artefacts import load_table
-from weightscape.studies.files import reason
 from weightscape.studies.naming import folder_names
-from weightscape.studies.record import OBJECT, TABLES, Record
-from weightscape.studies.store import Store
 from weightscape.studies.tables import flattened
+from weightscape.studies.workspace.artefacts import load_table
+from weightscape.studies.workspace.files import reason
+from weightscape.studies.workspace.record import OBJECT, TABLES, Record
+from weightscape.studies.workspace.store import Store
 
 Files: TypeAlias = Literal["copy", "link"]
 TableFormat: TypeAlias = Literal["parquet", "csv"]

@@ -15,7 +15,7 @@ from weightscape.studies.plan import Row
 from weightscape.studies.reference import Reference
 from weightscape.studies.relation import matching
 from weightscape.studies.sources import Sources
-from weightscape.studies.store import Store, workspace_folder
+from weightscape.studies.workspace.store import Store, workspace_folder
 
 if TYPE_CHECKING:
     from weightscape.weights.algebra import Weights

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from weightscape.errors import Problem, SpecificationError
 from weightscape.studies.relation import table_of
-from weightscape.studies.store import Store
 from weightscape.studies.tables import flattened
+from weightscape.studies.workspace.store import Store
 
 if TYPE_CHECKING:
     import duckdb

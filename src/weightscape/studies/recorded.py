@@ -11,7 +11,7 @@ from weightscape.errors import StoreError
 from weightscape.expansion import Expanded
 from weightscape.operation import Operation
 from weightscape.studies.specification import Study
-from weightscape.studies.store import Store
+from weightscape.studies.workspace.store import Store
 
 
 def recorded_rows(

@@ -12,7 +12,7 @@ from weightscape.studies.plan import Row, StagePlan
 from weightscape.studies.reference import Reference
 
 if TYPE_CHECKING:
-    from weightscape.studies.store import Store
+    from weightscape.studies.workspace.store import Store
 
 
 class Sources:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from weightscape import recipes
 from weightscape.errors import StoreError
-from weightscape.studies.execution import Outcome
-from weightscape.studies.files import drafts, reason, replacing, write_text
+from weightscape.studies.executors.execution import Outcome
 from weightscape.studies.plan import Plan, StagePlan
-from weightscape.studies.store import PLAN, Store
+from weightscape.studies.workspace.files import drafts, reason, replacing, write_text
+from weightscape.studies.workspace.store import PLAN, Store
 
 _PATIENCE = 30.0
 """Seconds to wait for another process that writes the same tables; drafts have names of their own in any case."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from weightscape.errors import StoreError
 from weightscape.results import Scalar
-from weightscape.studies.artefacts import load_artefact, read_arrow
+from weightscape.studies.workspace.artefacts import load_artefact, read_arrow
 
 if TYPE_CHECKING:
     import pyarrow

@@ -15,9 +15,9 @@ from typing import Literal, TypeAlias
 
 from weightscape.errors import StoreError
 from weightscape.results import Result
-from weightscape.studies.files import drafts, size_of
-from weightscape.studies.record import Record
-from weightscape.studies.store import Store
+from weightscape.studies.workspace.files import drafts, size_of
+from weightscape.studies.workspace.record import Record
+from weightscape.studies.workspace.store import Store
 
 Kind: TypeAlias = Literal["result", "unfinished", "draft", "log", "lock", "command"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 
 from weightscape.studies.plan import Plan
-from weightscape.studies.record import TABLES
-from weightscape.studies.store import Store
+from weightscape.studies.workspace.record import TABLES
+from weightscape.studies.workspace.store import Store
 
 _LOG = logging.getLogger(__name__)
 

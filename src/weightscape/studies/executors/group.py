@@ -17,11 +17,11 @@ from typing import Any, TypeAlias
 from weightscape.errors import Interrupted, WeightscapeError
 from weightscape.operation import Context
 from weightscape.results import Result
-from weightscape.studies.computing import call_of, check_result, run_task, write_log
+from weightscape.studies.executors.computing import call_of, check_result, run_task, write_log
+from weightscape.studies.executors.outcomes import Outcome
 from weightscape.studies.keys import digest
-from weightscape.studies.outcomes import Outcome
 from weightscape.studies.plan import Task
-from weightscape.studies.store import Store
+from weightscape.studies.workspace.store import Store
 from weightscape.together import Stack
 
 Settle: TypeAlias = Callable[[Task, Outcome | None], None]

@@ -23,12 +23,12 @@ from filelock import FileLock, Timeout
 
 from weightscape.errors import StoreError
 from weightscape.results import Result
-from weightscape.studies.files import make_durable, reason
-from weightscape.studies.marks import Mark
 from weightscape.studies.plan import Task
-from weightscape.studies.publishing import write_object
-from weightscape.studies.record import OBJECT, explained
-from weightscape.studies.record import Record as Record
+from weightscape.studies.workspace.files import make_durable, reason
+from weightscape.studies.workspace.marks import Mark
+from weightscape.studies.workspace.publishing import write_object
+from weightscape.studies.workspace.record import OBJECT, explained
+from weightscape.studies.workspace.record import Record as Record
 
 PLAN = "plan.json"
 _LOG = logging.getLogger(__name__)

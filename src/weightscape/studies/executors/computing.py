@@ -13,10 +13,10 @@ from weightscape.errors import Interrupted, StoreError, WeightscapeError
 from weightscape.operation import Context
 from weightscape.results import Result
 from weightscape.studies.binding import Bound
-from weightscape.studies.outcomes import Outcome
+from weightscape.studies.executors.outcomes import Outcome
+from weightscape.studies.executors.shorter import find_shorter
 from weightscape.studies.plan import Task
-from weightscape.studies.shorter import find_shorter
-from weightscape.studies.store import Record, Store
+from weightscape.studies.workspace.store import Record, Store
 
 _LOG = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from weightscape.errors import StoreError, WeightscapeError
 from weightscape.operation import Operation
 from weightscape.studies.keys import canonical
 from weightscape.studies.plan import Task
-from weightscape.studies.record import Record
-from weightscape.studies.store import Store
+from weightscape.studies.workspace.record import Record
+from weightscape.studies.workspace.store import Store
 
 
 class _Known(NamedTuple):

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weightscape.errors import WeightscapeError
-from weightscape.studies.computing import write_log
-from weightscape.studies.crew import Crew, Worker
-from weightscape.studies.inline import LOOK_SECONDS
-from weightscape.studies.ledger import Ledger
-from weightscape.studies.messages import Setup, Verdict
-from weightscape.studies.outcomes import Outcome
-from weightscape.studies.workplaces import Workplace
+from weightscape.studies.executors.computing import write_log
+from weightscape.studies.executors.crew import Crew, Worker
+from weightscape.studies.executors.inline import LOOK_SECONDS
+from weightscape.studies.executors.ledger import Ledger
+from weightscape.studies.executors.messages import Setup, Verdict
+from weightscape.studies.executors.outcomes import Outcome
+from weightscape.studies.executors.workplaces import Workplace
 from weightscape.together import Stack
 
 
@@ -101,4 +101,6 @@ def _stop(ledger: Ledger, crew: Crew, patience: float) -> None:
         _hear(ledger, crew)
     for worker in crew.busy:
         for task in worker.tasks:
-            ledger.take(task, Outcome("waiting", f"did not stop within {patience:g} s and was ended; what it had saved is kept"))
+            ledger.take(
+                task, Outcome("waiting", f"did not stop within {patience:g} s and was ended; what it had saved is kept")
+            )

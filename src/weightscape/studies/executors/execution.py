@@ -14,21 +14,21 @@ from functools import partial
 from pathlib import Path
 
 from weightscape.errors import WeightscapeError
-from weightscape.studies.agenda import Agenda
-from weightscape.studies.group import group_label
-from weightscape.studies.inline import compute_here
-from weightscape.studies.ledger import Ledger
-from weightscape.studies.outcomes import Event as Event
-from weightscape.studies.outcomes import Outcome as Outcome
-from weightscape.studies.outcomes import Run as Run
-from weightscape.studies.outcomes import Status as Status
-from weightscape.studies.outcomes import outcomes_of as outcomes_of
-from weightscape.studies.parallel import compute_in_processes
+from weightscape.studies.executors.agenda import Agenda
+from weightscape.studies.executors.group import group_label
+from weightscape.studies.executors.inline import compute_here
+from weightscape.studies.executors.ledger import Ledger
+from weightscape.studies.executors.outcomes import Event as Event
+from weightscape.studies.executors.outcomes import Outcome as Outcome
+from weightscape.studies.executors.outcomes import Run as Run
+from weightscape.studies.executors.outcomes import Status as Status
+from weightscape.studies.executors.outcomes import outcomes_of as outcomes_of
+from weightscape.studies.executors.parallel import compute_in_processes
+from weightscape.studies.executors.stopping import stop_on_signal
+from weightscape.studies.executors.transport import check_importable
+from weightscape.studies.executors.workplaces import plan_workplaces, use_threads
 from weightscape.studies.plan import Plan
-from weightscape.studies.stopping import stop_on_signal
-from weightscape.studies.store import Record, Store
-from weightscape.studies.transport import check_importable
-from weightscape.studies.workplaces import plan_workplaces, use_threads
+from weightscape.studies.workspace.store import Record, Store
 from weightscape.together import Stack
 
 _LOG = logging.getLogger(__name__)

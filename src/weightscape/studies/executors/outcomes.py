@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from weightscape.studies.plan import Plan, Task
-from weightscape.studies.store import Store
+from weightscape.studies.workspace.store import Store
 
 Status: TypeAlias = Literal["done", "cached", "failed", "blocked", "waiting"]
 

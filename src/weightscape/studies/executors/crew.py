@@ -16,17 +16,17 @@ from contextlib import contextmanager, suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
 
-from weightscape.studies.messages import Halt, Order, Ready, Reply, Request, Setup, Share, Verdict
+from weightscape.studies.executors.messages import Halt, Order, Ready, Reply, Request, Setup, Share, Verdict
+from weightscape.studies.executors.relay import Relay
+from weightscape.studies.executors.stopping import SIGNALS
+from weightscape.studies.executors.transport import pack
+from weightscape.studies.executors.workplaces import thread_environment
 from weightscape.studies.plan import Task
-from weightscape.studies.relay import Relay
-from weightscape.studies.stopping import SIGNALS
-from weightscape.studies.transport import pack
-from weightscape.studies.workplaces import thread_environment
 
 # sys.path first: the folder of the study is on it, and this package itself may be found by it alone.
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from weightscape.studies.worker import main; main(int(sys.argv[1]))"
+    "from weightscape.studies.executors.worker import main; main(int(sys.argv[1]))"
 )
 _LEAVE_SECONDS = 3.0
 """Time that an idle process gets to end by itself."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from weightscape.studies.outcomes import Outcome
-from weightscape.studies.transport import Parcel
-from weightscape.studies.workplaces import Workplace
+from weightscape.studies.executors.outcomes import Outcome
+from weightscape.studies.executors.transport import Parcel
+from weightscape.studies.executors.workplaces import Workplace
 from weightscape.together import Stack
 
 

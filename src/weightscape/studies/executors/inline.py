@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from weightscape.operation import Context
-from weightscape.studies.group import run_group
-from weightscape.studies.ledger import Ledger
+from weightscape.studies.executors.group import run_group
+from weightscape.studies.executors.ledger import Ledger
 from weightscape.studies.plan import Task
 from weightscape.together import Stack
 

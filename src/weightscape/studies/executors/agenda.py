@@ -8,7 +8,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
-from weightscape.studies.outcomes import Outcome
+from weightscape.studies.executors.outcomes import Outcome
 from weightscape.studies.plan import Plan, Task
 
 MOST_TOGETHER = 256

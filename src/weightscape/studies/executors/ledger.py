@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from weightscape.studies.agenda import Agenda
-from weightscape.studies.outcomes import Event, Outcome
+from weightscape.studies.executors.agenda import Agenda
+from weightscape.studies.executors.outcomes import Event, Outcome
 from weightscape.studies.plan import Task
-from weightscape.studies.store import Store
+from weightscape.studies.workspace.store import Store
 
 ELSEWHERE = "another run computes it"
 _ASK_SECONDS = 1.0

@@ -12,10 +12,10 @@ import pydantic
 from weightscape.errors import StoreError, WeightscapeError
 from weightscape.operation import find_operation, operation_names
 from weightscape.results import Result
-from weightscape.studies.files import drafts, size_of
 from weightscape.studies.keys import task_key
-from weightscape.studies.record import OBJECT, Record, explained
-from weightscape.studies.store import PLAN, Store
+from weightscape.studies.workspace.files import drafts, size_of
+from weightscape.studies.workspace.record import OBJECT, Record, explained
+from weightscape.studies.workspace.store import PLAN, Store
 
 
 @dataclass(frozen=True)

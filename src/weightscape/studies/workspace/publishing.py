@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from weightscape.results import Result
-from weightscape.studies.artefacts import save_artefact
-from weightscape.studies.environment import environment
-from weightscape.studies.files import make_durable
 from weightscape.studies.plan import Task
-from weightscape.studies.record import OBJECT, checksums, sealed
+from weightscape.studies.workspace.artefacts import save_artefact
+from weightscape.studies.workspace.environment import environment
+from weightscape.studies.workspace.files import make_durable
+from weightscape.studies.workspace.record import OBJECT, checksums, sealed
 
 _FORMAT = 1
 

@@ -21,14 +21,14 @@ from multiprocessing.connection import Connection
 from types import FrameType
 
 from weightscape.operation import Context
-from weightscape.studies.computing import write_log
-from weightscape.studies.group import run_group
-from weightscape.studies.messages import Halt, Order, Ready, Reply, Setup, Share, Verdict
-from weightscape.studies.outcomes import Outcome
+from weightscape.studies.executors.computing import write_log
+from weightscape.studies.executors.group import run_group
+from weightscape.studies.executors.messages import Halt, Order, Ready, Reply, Setup, Share, Verdict
+from weightscape.studies.executors.outcomes import Outcome
+from weightscape.studies.executors.transport import Parcel, unpack
+from weightscape.studies.executors.workplaces import use_threads
 from weightscape.studies.plan import Task
-from weightscape.studies.store import Store
-from weightscape.studies.transport import Parcel, unpack
-from weightscape.studies.workplaces import use_threads
+from weightscape.studies.workspace.store import Store
 
 _ABANDONED = 1
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>

@@ -1,0 +1,1 @@
+"""The folder that holds results: publishing, reading, checking and clearing it."""
