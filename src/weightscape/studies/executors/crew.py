@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
 
-from weightscape.studies.executors.messages import Halt, Order, Ready, Reply, Request, Setup, Share, Verdict
+from weightscape.studies.executors.messages import Begun, Halt, Order, Ready, Reply, Request, Setup, Share, Verdict
 from weightscape.studies.executors.relay import Relay
 from weightscape.studies.executors.stopping import SIGNALS
 from weightscape.studies.executors.transport import pack
@@ -41,11 +41,12 @@ class Worker:
     Attributes:
         tasks: What it was sent and has not answered yet.
         has_started: Whether it has answered at all.
+        has_begun: Whether it has begun with these tasks; before that, its end is not their doing.
     """
 
     def __init__(self, setup: Setup) -> None:
         self.tasks: list[Task] = []
-        self.has_started = False
+        self.has_started = self.has_begun = False
         self.connection, theirs = Pipe()
         with theirs, _signals_held_back():
             self._process = subprocess.Popen(
@@ -68,7 +69,7 @@ class Worker:
 
     def give(self, tasks: Sequence[Task]) -> None:
         """Send tasks to compute."""
-        self.tasks = list(tasks)
+        self.tasks, self.has_begun = list(tasks), False
         self._relay.forget()
         self._send(Order(tuple(pack(task) for task in tasks)))
 
@@ -89,6 +90,9 @@ class Worker:
                 raise EOFError from error
             if isinstance(reply, Ready):
                 self.has_started = True
+                continue
+            if isinstance(reply, Begun):
+                self.has_begun = True
                 continue
             if isinstance(reply, Verdict):
                 self.tasks = [task for task in self.tasks if task.key != reply.key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from weightscape.studies.executors.agenda import Agenda
@@ -11,6 +12,8 @@ from weightscape.studies.plan import Task
 from weightscape.studies.workspace.store import Store
 
 ELSEWHERE = "another run computes it"
+_TRIES = 3
+"""Times that a task is handed out again because the process that it was sent to ended before it began."""
 _ASK_SECONDS = 1.0
 """Shortest time between two questions whether another run is done with a task."""
 
@@ -33,6 +36,7 @@ class Ledger:
         self.agenda, self.store = agenda, store
         self.interrupted = False
         self._listen = listen
+        self._returned: Counter[str] = Counter()
         self._asked = time.monotonic()
 
     def next_group(self) -> tuple[Task, ...]:
@@ -48,6 +52,15 @@ class Ledger:
         if time.monotonic() - self._asked >= _ASK_SECONDS:
             self._asked = time.monotonic()
             self.agenda.resume_postponed()
+
+    def put_back(self, task: Task) -> bool:
+        """Hand out again a task that nobody has begun with; return whether there is any point in trying once more."""
+        self._returned[task.key] += 1
+        if self._returned[task.key] > _TRIES:
+            return False
+        self.agenda.postpone(task)
+        self.agenda.resume_postponed()
+        return True
 
     def _found(self, task: Task) -> bool:
         """Settle a task that another run has published meanwhile."""

@@ -49,6 +49,11 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """From a worker that has received an order and begins with it."""
+
+
+@dataclass(frozen=True)
 class Share:
     """From a worker: how far a task is."""
 
@@ -66,4 +71,4 @@ class Verdict:
 
 
 Request: TypeAlias = Order | Halt
-Reply: TypeAlias = Ready | Share | Verdict
+Reply: TypeAlias = Ready | Begun | Share | Verdict

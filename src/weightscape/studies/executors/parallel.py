@@ -77,7 +77,7 @@ def _hear(ledger: Ledger, crew: Crew) -> None:
 
 
 def _mourn(ledger: Ledger, worker: Worker) -> None:
-    """Take down the tasks of a worker that ended in the middle of them as failed.
+    """Take down the tasks of a worker that ended in the middle of them as failed; hand out again what it had not begun.
 
     Raises:
         WeightscapeError: If it ended before it was ready for any.
@@ -86,6 +86,8 @@ def _mourn(ledger: Ledger, worker: Worker) -> None:
     if not worker.has_started:
         raise WeightscapeError("\n".join(["Worker processes cannot start:", *(printed or [cause])]))
     for task in worker.tasks:
+        if not worker.has_begun and ledger.put_back(task):
+            continue
         # Lines that begin with a space are no part of the message when the log is read again.
         log = [" The last lines that the process printed:", *(f" | {line}" for line in printed)] if printed else []
         write_log(ledger.store.log_file(task.key), "\n".join([*log, f"WorkerDied: {cause}"]))

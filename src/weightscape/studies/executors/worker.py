@@ -23,7 +23,7 @@ from types import FrameType
 from weightscape.operation import Context
 from weightscape.studies.executors.computing import write_log
 from weightscape.studies.executors.group import run_group
-from weightscape.studies.executors.messages import Halt, Order, Ready, Reply, Setup, Share, Verdict
+from weightscape.studies.executors.messages import Begun, Halt, Order, Ready, Reply, Setup, Share, Verdict
 from weightscape.studies.executors.outcomes import Outcome
 from weightscape.studies.executors.transport import Parcel, unpack
 from weightscape.studies.executors.workplaces import use_threads
@@ -53,6 +53,7 @@ def main(descriptor: int) -> None:
     outbox = Outbox(connection)
     outbox.send(Ready())
     while (order := inbox.next_order()) is not None:
+        outbox.send(Begun())
         _compute(order, setup, inbox.stopping, outbox)
 
 
