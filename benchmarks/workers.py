@@ -29,7 +29,7 @@ stages:
     with: {data: digits, model: MODEL, recipe: {epochs: EPOCHS, batch_size: 64}}
     grid: {seed: [0, 1, 2, 3, 4, 5, 6, 7]}
 """
-EPOCHS = {"cnn": 20, "mlp": 60}
+EPOCHS = {"cnn": 40, "mlp": 120}
 
 
 def run(study: Path, workers: int) -> None:
@@ -66,7 +66,7 @@ def main() -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--cases", nargs="+", choices=STUDIES, default=list(STUDIES))
+    parser.add_argument("--cases", nargs="+", choices=STUDIES, default=list(STUDIES), help="which networks")
     parser.add_argument("--name", default="workers", help="of the file of results")
     options = parser.parse_args()
     before = gemm_rate()
