@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from weightscape.errors import Problem, did_you_mean
 from weightscape.operation import Input
@@ -39,6 +40,14 @@ class Bound:
     def identity(self) -> list[str | None]:
         """Return what of it enters the key of the task."""
         return [self.key, self.field, self.step]
+
+
+def identities(inputs: Mapping[str, Bound | tuple[Bound, ...]]) -> dict[str, Any]:
+    """Return what of all inputs of a task enters its key, by parameter."""
+    return {
+        name: [member.identity() for member in value] if isinstance(value, tuple) else value.identity()
+        for name, value in inputs.items()
+    }
 
 
 def bind(parameter: Input, reference: Reference, outputs: Mapping[str, str], where: str) -> str | Problem:

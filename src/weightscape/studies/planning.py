@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from weightscape.errors import SpecificationError, WeightscapeError, did_you_mean
 from weightscape.expansion import Expanded, Expansion, SourcesGone
 from weightscape.operation import Operation, find_operation, operation_names
+from weightscape.studies.binding import identities
 from weightscape.studies.document import Location
 from weightscape.studies.inputs import Combination, InputResolver
 from weightscape.studies.keys import content_of, task_key
@@ -129,11 +130,7 @@ class _Planner:
             parameter: tuple(member.bound for member in members) if parameter in many else members[0].bound
             for parameter, members in combination.items()
         }
-        identities = {
-            parameter: [member.identity() for member in value] if isinstance(value, tuple) else value.identity()
-            for parameter, value in inputs.items()
-        }
-        key = task_key(operation, settings, identities, content)
+        key = task_key(operation, settings, identities(inputs), content)
         self._tasks.setdefault(key, Task(key, operation, settings, inputs, content))
         columns = {
             parameter: shared([member.settings for member in members]) for parameter, members in combination.items()

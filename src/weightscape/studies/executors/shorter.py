@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from weightscape.errors import StoreError, WeightscapeError
 from weightscape.operation import Operation
+from weightscape.studies.binding import identities
 from weightscape.studies.keys import canonical
 from weightscape.studies.plan import Task
 from weightscape.studies.workspace.record import Record
@@ -98,11 +99,7 @@ def _candidates(task: Task, store: Store, device: str | None) -> list[str]:
     """Return the keys of the results that have done part of a task, the most first."""
     continues = task.operation.continues
     assert continues is not None
-    inputs = {
-        name: [member.identity() for member in value] if isinstance(value, tuple) else value.identity()
-        for name, value in task.inputs.items()
-    }
-    family = _family(task.operation, task.settings, inputs, task.content)
+    family = _family(task.operation, task.settings, identities(task.inputs), task.content)
     found = [
         (done, known.key)
         for known in (_index(store).family(family) if family else [])

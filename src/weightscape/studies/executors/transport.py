@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from weightscape.errors import WeightscapeError
 from weightscape.operation import Fingerprinted, Operation, find_operation, fingerprinted
 from weightscape.source import source_hash
-from weightscape.studies.binding import Bound
+from weightscape.studies.binding import Bound, identities
 from weightscape.studies.keys import task_key
 from weightscape.studies.plan import Task
 
@@ -74,11 +74,7 @@ def unpack(parcel: Parcel, data_root: Path | None = None) -> Task:
     found = _operation(parcel)
     settings = found.settings.model_validate(parcel.settings)
     _check_code(parcel, found, settings, data_root)
-    identities = {
-        name: [member.identity() for member in value] if isinstance(value, tuple) else value.identity()
-        for name, value in parcel.inputs.items()
-    }
-    if task_key(found, settings, identities, parcel.content) != parcel.key:
+    if task_key(found, settings, identities(parcel.inputs), parcel.content) != parcel.key:
         raise WeightscapeError(
             f"The settings of {found.name!r} do not survive the way to another process: their key is not "
             f"{parcel.key}. Settings must be equal after being written as JSON and read again; --workers 0 does "

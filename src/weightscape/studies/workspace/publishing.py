@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from weightscape.results import Result
+from weightscape.studies.binding import identities
 from weightscape.studies.plan import Task
 from weightscape.studies.workspace.artefacts import save_artefact
 from weightscape.studies.workspace.environment import environment
@@ -69,7 +70,7 @@ def _describe(
         "operation": task.operation.name,
         "version": task.operation.version,
         "settings": task.settings.model_dump(mode="json"),
-        "inputs": {name: _identities(value) for name, value in task.inputs.items()},
+        "inputs": identities(task.inputs),
         "content": dict(task.content),
         "outputs": dict(task.operation.outputs),
         "metrics": {name: value for name, value in metrics.items() if not name.endswith("_seconds")},
@@ -80,7 +81,3 @@ def _describe(
         "environment": dict(surroundings),
         "files": dict(files),
     }
-
-
-def _identities(value: Any) -> Any:
-    return [member.identity() for member in value] if isinstance(value, tuple) else value.identity()
