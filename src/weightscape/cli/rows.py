@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from weightscape.studies.executors.execution import Outcome, Run, outcomes_of
+from weightscape.studies.executors.outcomes import Outcome, Run, outcomes_of
 from weightscape.studies.naming import differences as differences
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from weightscape import recipes
 from weightscape.errors import StoreError
-from weightscape.studies.executors.execution import Outcome
+from weightscape.studies.executors.outcomes import Outcome
 from weightscape.studies.plan import Plan, StagePlan
 from weightscape.studies.workspace.files import drafts, reason, replacing, write_text
 from weightscape.studies.workspace.store import PLAN, Store
