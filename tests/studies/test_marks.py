@@ -47,6 +47,13 @@ def test_what_a_killed_process_of_this_machine_has_marked_is_free_at_once(tmp_pa
     assert Mark(tmp_path / "k.mark").take(), "the lock has told already that nobody here holds it"
 
 
+def test_an_empty_mark_such_as_a_full_disk_leaves_hinders_nobody(tmp_path: Path) -> None:
+    (tmp_path / "k.mark").write_text("")
+    ours = Mark(tmp_path / "k.mark", "ours")
+    assert ours.take()
+    ours.remove()
+
+
 def test_a_mark_is_renewed_while_the_work_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(marks, "RENEW_SECONDS", 0.01)
     ours = Mark(tmp_path / "k.mark", "ours")

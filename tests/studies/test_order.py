@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.studies.test_execution import planned
 from weightscape.errors import StoreError
@@ -224,6 +227,32 @@ def test_what_a_running_process_holds_stays(store: Store) -> None:
         assert (found.items, found.held) == ((), 2), "the result and its lock"
         os.kill(other.pid, signal.SIGKILL)
     assert len(find_garbage(store).items) == 2
+
+
+def test_a_workspace_that_may_only_be_read_can_be_verified(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran(store)
+    key = next(store.records()).key
+    left = store.folder / "partial" / f"{key}.draft"
+    left.mkdir()
+
+    def refuse(self: Store, name: str) -> FileLock:
+        raise StoreError("The workspace cannot be written: Permission denied.")
+
+    monkeypatch.setattr(Store, "lock", refuse)
+    assert verify(Store(store.folder)).leftovers == (left,)
+    assert find_garbage(Store(store.folder)).held == 0
+
+
+def test_a_file_system_that_cannot_make_folders_durable_is_no_hindrance(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    ran(store)
+    assert verify(Store(store.folder)).checked == 3
 
 
 def test_drafts_of_killed_processes_are_leftovers_and_garbage(store: Store) -> None:

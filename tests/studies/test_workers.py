@@ -58,7 +58,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def wait_for(condition: Callable[[], bool]) -> None:
     """Wait until something is so; fail after a time that only a broken program needs."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
@@ -72,14 +72,15 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
-def interrupt_when(path: Path, signals: int = 1) -> threading.Thread:
-    """Press Ctrl-C once a task has begun."""
+def interrupt_when(path: Path, *, again_when: Callable[[], bool] | None = None) -> threading.Thread:
+    """Press Ctrl-C once a task has begun, and again where that is wanted."""
 
     def press() -> None:
         wait_for(path.exists)
-        for _ in range(signals):
+        os.kill(os.getpid(), signal.SIGINT)
+        if again_when is not None:
+            wait_for(again_when)
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.5)
 
     thread = threading.Thread(target=press)
     thread.start()
@@ -130,10 +131,14 @@ def test_a_process_that_dies_fails_its_task_alone_and_the_cause_is_named(store: 
     assert log.endswith(messages[0])
 
 
-def test_a_death_is_noticed_though_a_process_left_behind_keeps_the_pipe_open(store: Store) -> None:
-    run = run_dotted("  forked: {run: toys.fork}", store, workers=1)
+def test_a_death_is_noticed_though_a_process_left_behind_keeps_the_pipe_open(store: Store, tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    run = run_dotted(f"  forked: {{run: toys.fork, with: {{left: {left}}}}}", store, workers=1)
     (outcome,) = run.outcomes.values()
     assert "exit code 9" in outcome.message
+    child = int(left.read_text())
+    assert is_alive(child), "the run did not wait for its end"
+    os.kill(child, signal.SIGKILL)
 
 
 def test_a_process_that_dies_between_tasks_fails_none(store: Store) -> None:
@@ -166,6 +171,17 @@ def test_messages_of_several_threads_arrive_whole() -> None:
         thread.join()
 
 
+def test_a_message_that_is_cut_off_is_the_end_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = Pipe()
+    worker = crew.Worker.__new__(crew.Worker)
+    worker.connection = ours
+    with theirs:
+        os.write(theirs.fileno(), (50_000).to_bytes(4, "big") + b"the first words")
+    with pytest.raises(EOFError):
+        list(worker.hear())
+    ours.close()
+
+
 def test_a_task_that_is_asked_to_stop_saves_its_state_and_is_continued(store: Store, tmp_path: Path) -> None:
     stages = f"  waiting: {{run: toys.wait, with: {{begun: {tmp_path / 'begun'}}}}}"
     pressing = interrupt_when(tmp_path / "begun")
@@ -186,9 +202,12 @@ def test_a_task_that_hears_nothing_is_killed_when_its_time_is_over(store: Store,
     assert not is_alive(int(begun.read_text()))
 
 
-def test_a_second_signal_ends_the_run_and_its_processes_at_once(store: Store, tmp_path: Path) -> None:
-    begun = tmp_path / "begun"
-    pressing = interrupt_when(begun, signals=2)
+def test_a_second_signal_ends_the_run_and_its_processes_at_once(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, heard = tmp_path / "begun", threading.Event()
+    monkeypatch.setattr(crew.Worker, "halt", lambda worker: heard.set())
+    pressing = interrupt_when(begun, again_when=heard.is_set)
     with pytest.raises(KeyboardInterrupt):
         run_dotted(f"  stuck: {{run: toys.stuck, with: {{begun: {begun}}}}}", store, workers=1, patience=600.0)
     pressing.join()

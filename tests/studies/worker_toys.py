@@ -117,9 +117,11 @@ def add(source: Table, target: Table, *, computed: str) -> Number:
 
 
 @operation("worker-toy-fork", version=1)
-def fork(*, seed: int = 0) -> Number:
+def fork(*, left: str) -> Number:
     """Die, and leave a process behind that keeps every pipe open."""
-    if os.fork() == 0:
-        time.sleep(5)
+    child = os.fork()
+    if child == 0:
+        time.sleep(120)
         os._exit(0)
+    Path(left).write_text(str(child))
     os._exit(9)

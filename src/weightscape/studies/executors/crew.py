@@ -86,7 +86,7 @@ class Worker:
         while self.connection.poll():
             try:
                 reply: Reply = self.connection.recv()
-            except ConnectionResetError as error:
+            except OSError as error:  # killed in the middle of a message
                 raise EOFError from error
             if isinstance(reply, Ready):
                 self.has_started = True

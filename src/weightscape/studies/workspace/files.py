@@ -16,6 +16,8 @@ from pathlib import Path
 DRAFT = ".draft"
 """How the names of unfinished files end."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# What network and FUSE file systems answer that cannot write a folder to the disk by itself.
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @contextmanager
@@ -42,11 +44,18 @@ def drafts(folder: Path) -> list[Path]:
 
 
 def make_durable(*paths: Path) -> None:
-    """Write files or folders from the memory of the system to the disk."""
+    """Write files or folders from the memory of the system to the disk, where the file system can.
+
+    Raises:
+        OSError: If the disk is full or fails.
+    """
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _CANNOT_SYNC:
+                raise
         finally:
             os.close(descriptor)
 

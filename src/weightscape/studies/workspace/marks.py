@@ -74,7 +74,8 @@ class Mark:
             machine, renewed = self._path.read_text(encoding="utf-8"), self._path.stat().st_mtime
         except FileNotFoundError:  # removed at this moment
             return False
-        return machine != self._machine and time.time() - renewed < DEAD_SECONDS
+        # An empty mark is that of a process which was killed, or whose disk was full, before it had written its name.
+        return machine not in {"", self._machine} and time.time() - renewed < DEAD_SECONDS
 
     def _renew(self) -> None:
         while not self._left.wait(RENEW_SECONDS):

@@ -234,10 +234,10 @@ class Store:
             lock.release()
 
     def is_held(self, name: str) -> bool:
-        """Return whether another process holds a lock."""
+        """Return whether another process holds a lock; in a workspace that may only be read this cannot be told."""
         if not (self.folder / "locks" / f"{name}.lock").is_file():
             return False
-        with suppress(OSError), self.claimed(name) as free:
+        with suppress(StoreError), self.claimed(name) as free:
             return not free
         return False
 
