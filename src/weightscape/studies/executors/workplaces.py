@@ -89,9 +89,9 @@ def visible_gpus() -> int:
     torch: Any = sys.modules.get("torch")
     if torch is not None:
         return int(torch.cuda.device_count())
-    if sys.platform == "linux" and not any(Path(driver).exists() for driver in _GPU_DRIVERS):
+    if not any(Path(driver).exists() for driver in _GPU_DRIVERS):
         return 0
-    asked = subprocess.run([sys.executable, "-c", _COUNT_GPUS], capture_output=True, text=True, check=False)
+    asked = subprocess.run([sys.executable, "-P", "-c", _COUNT_GPUS], capture_output=True, text=True, check=False)
     text = asked.stdout.strip()
     return int(text) if text.isdigit() else 0
 
