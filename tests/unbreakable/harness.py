@@ -43,7 +43,7 @@ stages:
 figures:
   training: {draw: learning-curve, from: trained.epochs}
 """
-_ENDS = 60.0
+_ENDS = 240.0
 """Seconds after which a process that should have ended counts as hanging."""
 
 
@@ -79,7 +79,7 @@ class Runs:
         """Run to the end, which must be a good one; return the seconds it took."""
         began = time.monotonic()
         with self.start() as run:
-            printed, _ = run.communicate(timeout=4 * _ENDS)
+            printed, _ = run.communicate(timeout=_ENDS)
         assert run.returncode == 0, printed
         return time.monotonic() - began
 
@@ -125,7 +125,7 @@ class Hunt:
             killed = alive and _kill(run.pid, victim, self.random)
             if killed:
                 self.kills[f"{victim}, {progress(self.runs.workspace)}"] += 1
-            run.communicate(timeout=4 * _ENDS)
+            run.communicate(timeout=_ENDS)
         wait_for_the_end(run.pid)
         self.look(self.runs.workspace)
         return killed

@@ -98,14 +98,19 @@ def serve() -> None:
             print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
             continue
         arguments, log = json.loads(line)
+        told, telling = os.pipe()
         pid = os.fork()
         if not pid:
+            os.setsid()
+            os.close(telling)
             _run(arguments, log)
+        os.close(telling)
+        os.read(told, 1)  # returns when the run has a session of its own: before that it could not be killed by it
+        os.close(told)
         print(pid, flush=True)
 
 
 def _run(arguments: list[str], log: str) -> None:
-    os.setsid()
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for target, source in enumerate((nothing, file, file)):
