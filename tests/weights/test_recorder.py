@@ -154,3 +154,11 @@ def test_a_killed_loop_leaves_whole_snapshots_and_goes_on(tmp_path):
         trajectory = Trajectory.open(tmp_path)
         assert all(snapshot.weights["weight"].shape == (300, 300) for snapshot in trajectory)
         start = str(trajectory.steps[-1])
+
+
+def test_a_pattern_for_everything_finds_the_snapshots_alone(tmp_path, model):
+    loop(Recorder(tmp_path / "a", model), model, 3)
+    loop(Recorder(tmp_path / "a", model, start="1ep"), model, 1)
+    for pattern in ("*/*", "**"):
+        population = Population.from_files(str(tmp_path / pattern))
+        assert [str(step) for path in population.trajectories for step in path.steps] == ["0ep", "1ep", "2ep"]

@@ -17,7 +17,7 @@ from weightscape.errors import StoreError, TrainingError
 from weightscape.step import Step
 from weightscape.weights.algebra import Weights
 from weightscape.weights.files import save_weights
-from weightscape.weights.runs import RUN_FILE
+from weightscape.weights.runs import ABANDONED, RUN_FILE
 
 _MOST_WAITING = 2
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
@@ -159,11 +159,11 @@ class Recorder:
         self._total = start.total(before.get("iterations_per_epoch") or 0)
         later = [file for step, file in there.items() if step > start]
         for file in later:
-            aside = self.folder / "abandoned" / file.name
+            aside = self.folder / ABANDONED / file.name
             aside.parent.mkdir(exist_ok=True)
             os.replace(file, aside)
         if later:
-            _LOG.warning("%d snapshots after %s were moved to %s.", len(later), start, self.folder / "abandoned")
+            _LOG.warning("%d snapshots after %s were moved to %s.", len(later), start, self.folder / ABANDONED)
 
     def _learn_length(self) -> None:
         """Note how many iterations an epoch has, from the first whole one."""

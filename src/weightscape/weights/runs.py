@@ -25,6 +25,8 @@ from weightscape.weights.likeness import Snapshot, check_same_architecture
 
 RUN_FILE = "run.json"
 """Beside the snapshots of a run: its settings and the length of an epoch, as a Recorder writes them."""
+ABANDONED = "abandoned"
+"""Beside the snapshots of a run: those after the step from which it was begun anew."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -65,6 +67,7 @@ def find_files(patterns: str | Sequence[str], folder: Path | None = None) -> lis
 
     Args:
         patterns: Paths, with ``*``, ``?``, ``[...]`` and ``**``; of a folder all files of weights in it are meant.
+            What a Recorder keeps beside the snapshots of a run is passed over, unless exactly its path is given.
         folder: Where relative ones begin; the current folder by default.
 
     Raises:
@@ -75,12 +78,22 @@ def find_files(patterns: str | Sequence[str], folder: Path | None = None) -> lis
         text = os.path.expanduser(os.fspath(pattern))
         whole = text if folder is None else os.path.join(folder, text)
         # A path of exactly this name comes before the pattern: folders may be called "runs [old]".
-        paths = [whole] if os.path.exists(whole) else glob.glob(whole, recursive=True)
+        paths = [whole] if os.path.exists(whole) else _snapshots(glob.glob(whole, recursive=True))
         files = sorted(file for path in paths for file in _files(path))
         if not files:
             raise NoFiles(f"No file of weights is named {pattern!r}. Looked for it from {folder or Path.cwd()}.")
         found |= dict.fromkeys(files)
     return list(found)
+
+
+def _snapshots(paths: Iterable[str]) -> list[str]:
+    """Return what a pattern found, without what a Recorder keeps beside its snapshots."""
+    return [path for path in paths if os.path.basename(path) != RUN_FILE and not _is_abandoned(Path(path))]
+
+
+def _is_abandoned(path: Path) -> bool:
+    folders = [folder for folder in (path, path.parent) if folder.name == ABANDONED]
+    return any((folder.parent / RUN_FILE).exists() for folder in folders)
 
 
 def _files(path: str) -> list[str]:
