@@ -174,7 +174,7 @@ def test_a_study_imports_code_from_its_own_folder(process: Process, tmp_path: Pa
     (folder / "mine.yaml").write_text("study: mine\nstages: {made: {run: neighbour.make, with: {size: 2}}}\n")
     (tmp_path / "elsewhere").mkdir()
     done = process("run", str(folder / "mine.yaml"), "--device", "cpu", cwd=tmp_path / "elsewhere")
-    out, errors = done.communicate(timeout=60)
+    out, errors = done.communicate(timeout=300)
     assert (done.returncode, "1 task: 1 done" in out) == (0, True), errors
 
 
@@ -194,11 +194,11 @@ def test_a_signal_stops_with_130_and_the_same_command_continues(
     assert stopped.stdout is not None
     assert stopped.stdout.readline() == "begun\n"
     stopped.send_signal(number)
-    _, errors = stopped.communicate(timeout=60)
+    _, errors = stopped.communicate(timeout=300)
     assert stopped.returncode == 130
     assert "the same command continues" in errors
     continued = process(*command)
-    out, errors = continued.communicate(timeout=60)
+    out, errors = continued.communicate(timeout=300)
     assert (continued.returncode, "1 done" in out) == (0, True), errors
 
 
@@ -211,7 +211,7 @@ def test_a_second_signal_ends_a_task_that_hears_none(process: Process, tmp_path:
     stopped.send_signal(signal.SIGINT)
     assert "Press Ctrl-C again" in stopped.stderr.readline()
     stopped.send_signal(signal.SIGINT)
-    assert stopped.wait(timeout=30) == 130
+    assert stopped.wait(timeout=300) == 130
     stopped.stdout.close()
     stopped.stderr.close()
 
@@ -225,5 +225,5 @@ def test_a_closed_pipe_is_quiet(process: Process, cli: Cli, study: str) -> None:
     reading.stdout.close()
     errors = reading.stderr.read()
     reading.stderr.close()
-    reading.wait(timeout=30)
+    reading.wait(timeout=300)
     assert errors == ""

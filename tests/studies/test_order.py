@@ -218,7 +218,7 @@ def test_what_a_running_process_holds_stays(store: Store) -> None:
     (key,) = planned(ALONE).tasks
     code = (
         "import sys, time\nfrom weightscape.studies.workspace.store import Store\n"
-        f"with Store({str(store.folder)!r}).claimed({key!r}):\n    print('held', flush=True)\n    time.sleep(60)"
+        f"with Store({str(store.folder)!r}).claimed({key!r}):\n    print('held', flush=True)\n    time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
