@@ -15,7 +15,9 @@ from weightscape.data.dataset import Dataset
 from weightscape.errors import Interrupted, StoreError, TrainingError
 from weightscape.together import Stack
 from weightscape.training import population, population_run
+from weightscape.training.optimizers import build_optimizer
 from weightscape.training.population import TrainedPopulation, train_population
+from weightscape.training.population_optimizers import build_stacked_optimizer
 from weightscape.training.population_rule import activation_bytes, plan_stack
 from weightscape.training.recipe import EarlyStopping, Recipe
 from weightscape.training.result import TrainResult
@@ -162,6 +164,23 @@ def test_schedules_within_an_epoch_and_other_losses_are_stacked_too(
     trained = _stacked(models, dataset, recipe=recipes, keep="epochs")
     for model, recipe, seed, member in zip(models, recipes, SEEDS, trained.results, strict=True):
         _assert_close(member, train_model(model, dataset, recipe=recipe, order_seed=seed, keep="epochs"))
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.0, 0.99)])
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_a_stacked_adam_is_as_exact_in_float32_as_that_of_torch(name: str, betas: tuple[float, float]) -> None:
+    # The corrections of its first steps, such as 1 - 0.999 ** 2, lose two digits or more when taken in float32.
+    recipe = Recipe.model_validate({"optimizer": {"name": name, "lr": 1e-3, "betas": betas, "weight_decay": 0.01}})
+    generator = torch.Generator().manual_seed(0)
+    start, *gradients = torch.randn(4, 1000, generator=generator) * 1e-3  # as small as a step, to see its digits
+    stacked, exact = {"w": start[None].clone()}, nn.Parameter(start.double())
+    together = build_stacked_optimizer([recipe.optimizer], stacked)
+    alone = build_optimizer(recipe.optimizer, [exact])
+    for gradient in gradients:
+        together.update({"w": gradient[None].clone()}, torch.tensor([1e-3]))
+        exact.grad = gradient.double()
+        alone.step()
+        assert (stacked["w"][0] - exact.detach()).norm() < 2e-7 * (exact.detach() - start).norm()
 
 
 def test_the_callers_models_and_generator_stay_as_they_are(dataset: Dataset) -> None:

@@ -68,7 +68,7 @@ class StackedLearner:
     def set_learning_rates(self, rates: Sequence[float]) -> None:
         """Set the learning rate of each member for the steps that follow."""
         dtype = self._parameters[self._trained[0]].dtype if self._trained else None
-        self._lr = torch.tensor(rates, dtype=dtype, device=self.device)
+        self._lr = torch.tensor(rates, dtype=dtype).to(self.device, non_blocking=True)  # nothing in a step waits
 
     def step(self, images: Tensor, labels: Tensor) -> None:
         """Take one step, each member on its own batch.

@@ -6,6 +6,7 @@ scalar for all of a tensor and cannot be used.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
@@ -71,9 +72,10 @@ class StackedOptimizer(ABC):
             lr: Learning rates ``(members,)``.
         """
         self._steps += 1
+        numbers = self._numbers(lr)
         for name, gradient in gradients.items():
             if gradient is not None:
-                self._update(self._parameters[name], gradient, self._states[name], lr)
+                self._update(self._parameters[name], gradient, self._states[name], numbers)
 
     def tensors(self) -> Weights:
         """Return the state by name."""
@@ -95,8 +97,12 @@ class StackedOptimizer(ABC):
             name: {state: tensor[rows] for state, tensor in states.items()} for name, states in self._states.items()
         }
 
+    def _numbers(self, lr: Tensor) -> Weights:
+        """Return what a step needs of each member ``(members,)``, the same for all parameters."""
+        return {**self._values, "lr": lr}
+
     @abstractmethod
-    def _update(self, parameter: Tensor, gradient: Tensor, states: Weights, lr: Tensor) -> None: ...
+    def _update(self, parameter: Tensor, gradient: Tensor, states: Weights, numbers: Weights) -> None: ...
 
 
 class _StackedSgd(StackedOptimizer):
@@ -108,38 +114,48 @@ class _StackedSgd(StackedOptimizer):
         self._nesterov = settings[0].nesterov
         super().__init__(parameters, values=values, states=["momentum"] if self._moves else [])
 
-    def _update(self, parameter: Tensor, gradient: Tensor, states: Weights, lr: Tensor) -> None:
+    def _update(self, parameter: Tensor, gradient: Tensor, states: Weights, numbers: Weights) -> None:
         if self._decays:
-            gradient.addcmul_(_column(self._values["weight_decay"], parameter), parameter)
+            gradient.addcmul_(_column(numbers["weight_decay"], parameter), parameter)
         if self._moves:
-            momentum = _column(self._values["momentum"], parameter)
+            momentum = _column(numbers["momentum"], parameter)
             velocity = states["momentum"].mul_(momentum).add_(gradient)
             gradient = gradient.addcmul_(momentum, velocity) if self._nesterov else velocity
-        parameter.addcmul_(_column(lr, parameter), gradient, value=-1)
+        parameter.addcmul_(_column(numbers["lr"], parameter), gradient, value=-1)
 
 
 class _StackedAdam(StackedOptimizer):
     """Adam with L2 regularisation (arXiv 1412.6980) or decoupled weight decay (arXiv 1711.05101), as in torch."""
 
     def __init__(self, parameters: Mapping[str, Tensor], settings: Sequence[Adam | AdamW]) -> None:
-        values = {f"beta{index + 1}": [one.betas[index] for one in settings] for index in (0, 1)}
-        values["weight_decay"] = [one.weight_decay for one in settings]
+        values = {
+            "weight_decay": [one.weight_decay for one in settings],
+            "beta2": [one.betas[1] for one in settings],
+        }
+        for index in (0, 1):
+            betas = [one.betas[index] for one in settings]
+            # In float32 a difference such as 1 - 0.999 ** 2 keeps four digits: it is taken here, or as an exponential.
+            values[f"rest{index + 1}"] = [1 - beta for beta in betas]
+            values[f"log{index + 1}"] = [math.log(beta) if beta else -math.inf for beta in betas]
         self._decays = any(values["weight_decay"])
         self._decoupled = settings[0].name == "adamw"
         super().__init__(parameters, values=values, states=["first", "second"])
 
-    def _update(self, parameter: Tensor, gradient: Tensor, states: Weights, lr: Tensor) -> None:
+    def _numbers(self, lr: Tensor) -> Weights:
+        first, second = (-(self._steps * self._values[name]).expm1() for name in ("log1", "log2"))
+        shrink = 1 - lr * self._values["weight_decay"]
+        return {**self._values, "shrink": shrink, "length": lr / first, "scale": second.sqrt()}
+
+    def _update(self, parameter: Tensor, gradient: Tensor, states: Weights, numbers: Weights) -> None:
+        column = {name: _column(values, parameter) for name, values in numbers.items()}
         if self._decays and self._decoupled:
-            parameter.mul_(_column(1 - lr * self._values["weight_decay"], parameter))
+            parameter.mul_(column["shrink"])
         elif self._decays:
-            gradient.addcmul_(_column(self._values["weight_decay"], parameter), parameter)
-        beta1, beta2 = self._values["beta1"], self._values["beta2"]
-        first = states["first"].lerp_(gradient, _column(1 - beta1, parameter))
-        second = states["second"].mul_(_column(beta2, parameter))
-        second.addcmul_(gradient * _column(1 - beta2, parameter), gradient)
-        scale = _column((1 - beta2**self._steps).sqrt(), parameter)
-        length = _column(lr / (1 - beta1**self._steps), parameter)
-        parameter.addcmul_(length, first / (second.sqrt() / scale).add_(_ADAM_EPSILON), value=-1)
+            gradient.addcmul_(column["weight_decay"], parameter)
+        first = states["first"].lerp_(gradient, column["rest1"])
+        second = states["second"].mul_(column["beta2"]).addcmul_(gradient * column["rest2"], gradient)
+        divisor = (second.sqrt() / column["scale"]).add_(_ADAM_EPSILON)
+        parameter.addcmul_(column["length"], first / divisor, value=-1)
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:
