@@ -8,14 +8,13 @@ these networks can be averaged and interpolated without recalibration.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from weightscape.models.families import Fixup
-from weightscape.models.resnet import BLOCKS, Add, stem_convolution, stem_pool
+from weightscape.models.resnet import BLOCKS, Add, residual_stages, stem_convolution, stem_pool
 
 _CHANNELS = (64, 128, 256, 512)
 
@@ -101,19 +100,17 @@ class FixupResNet(nn.Module):
         super().__init__()
         block = FixupBottleneck if settings.name == "fixup_resnet50" else FixupBasicBlock
         widths = [settings.scaled(channels) for channels in _CHANNELS]
-        outputs = [block.expansion * width for width in widths]
         self.bias1, self.bias2 = _scalar(0.0), _scalar(0.0)
         self.conv1 = stem_convolution(inputs, widths[0], settings.stem)
         self.relu = nn.ReLU()
         self.maxpool = stem_pool(settings.stem)
-        self._stages = [f"layer{number}" for number in range(1, len(widths) + 1)]
-        stages = zip(self._stages, pairwise([widths[0], *outputs]), widths, counts, strict=True)
-        for name, (first, last), width, count in stages:
-            places = [(first, 1 if name == "layer1" else 2)] + [(last, 1)] * (count - 1)
-            setattr(self, name, nn.Sequential(*(block(inputs, width, stride) for inputs, stride in places)))
+        stages = residual_stages(block, expansion=block.expansion, widths=widths, counts=counts)
+        self._stages = list(stages)
+        for name, stage in stages.items():
+            setattr(self, name, stage)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
-        self.fc = nn.Linear(outputs[-1], classes)
+        self.fc = nn.Linear(block.expansion * widths[-1], classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits ``(n, classes)`` of images ``(n, C, H, W)``."""

@@ -6,7 +6,7 @@ every residual sum is a module of its own, so that each place of the network has
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -105,15 +105,13 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.relu = nn.ReLU()
         self.maxpool = stem_pool(stem)
-        outputs = [block.expansion * width for width in widths]
-        self._stages = [f"layer{number}" for number in range(1, len(widths) + 1)]
-        stages = zip(self._stages, pairwise([widths[0], *outputs]), widths, counts, strict=True)
-        for name, (first, last), width, count in stages:
-            places = [(first, 1 if name == "layer1" else 2)] + [(last, 1)] * (count - 1)
-            setattr(self, name, nn.Sequential(*(block(inputs, width, stride) for inputs, stride in places)))
+        stages = residual_stages(block, expansion=block.expansion, widths=widths, counts=counts)
+        self._stages = list(stages)
+        for name, stage in stages.items():
+            setattr(self, name, stage)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
-        self.fc = nn.Linear(outputs[-1], classes)
+        self.fc = nn.Linear(block.expansion * widths[-1], classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits ``(n, classes)`` of images ``(n, C, H, W)``."""
@@ -123,6 +121,25 @@ class ResNet(nn.Module):
         for name in self._stages:
             hidden = getattr(self, name)(hidden)
         return cast(Tensor, self.fc(self.flatten(self.avgpool(hidden))))
+
+
+def residual_stages(
+    block: Callable[[int, int, int], nn.Module], *, expansion: int, widths: Sequence[int], counts: Sequence[int]
+) -> dict[str, nn.Sequential]:
+    """Return the stages ``layer1``, ``layer2``, ... of a residual network; all but the first halve the map.
+
+    Args:
+        block: Makes a block from its input channels, its width and its stride.
+        expansion: Output channels of a block for each channel of its width.
+        widths: Width of the blocks of each stage.
+        counts: Number of blocks of each stage.
+    """
+    stages: dict[str, nn.Sequential] = {}
+    ends = pairwise([widths[0], *(expansion * width for width in widths)])
+    for number, ((first, last), width, count) in enumerate(zip(ends, widths, counts, strict=True), start=1):
+        places = [(first, 1 if number == 1 else 2)] + [(last, 1)] * (count - 1)
+        stages[f"layer{number}"] = nn.Sequential(*(block(inputs, width, stride) for inputs, stride in places))
+    return stages
 
 
 def stem_convolution(inputs: int, channels: int, stem: Stem) -> nn.Conv2d:
