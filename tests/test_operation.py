@@ -11,7 +11,8 @@ import duckdb
 import pytest
 
 from weightscape.errors import SpecificationError, WeightscapeError
-from weightscape.operation import SQL_KEYWORDS, find_operation, operation, operation_names
+from weightscape.operation import find_operation, operation, operation_names
+from weightscape.parameters import SQL_KEYWORDS
 from weightscape.results import Result
 
 if TYPE_CHECKING:

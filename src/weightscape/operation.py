@@ -18,44 +18,20 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol, get_args, get_type_hints, runtime_checkable
+from typing import Any, Protocol, TypeAlias, get_type_hints, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, create_model
 
 from weightscape.earlier import Continues, Earlier
 from weightscape.errors import ModelError, Problem, SpecificationError, WeightscapeError, did_you_mean
 from weightscape.expansion import Expansion
+from weightscape.parameters import ARTEFACTS, Input, input_of, is_artefact
 from weightscape.results import Result
 from weightscape.source import import_dotted
 from weightscape.together import Stack, Together
 
-
-class Artefact:
-    """Base of the stand-ins for artefact types, which are resolved by name so that no torch is loaded."""
-
-
-ARTEFACTS: dict[str, type[Artefact]] = {
-    name: type(name, (Artefact,), {}) for name in ("Weights", "Trajectory", "Population", "Permutation", "Table")
-}
-
-# Parameters name relations in a `where` expression; these words cannot (duckdb_keywords(), all but
-# the unreserved, and a few more that other dialects reserve).
-SQL_KEYWORDS = frozenset(
-    """
-    all analyse analyze and anti any array as asc asof asymmetric at authorization between bigint binary bit
-    boolean both by case cast char character check coalesce collate collation column columns concurrently
-    constraint create cross date dec decimal default deferrable desc describe distinct do else end except exists
-    extract false fetch float for foreign freeze from full generated glob group grouping grouping_id having
-    ilike in index initially inner inout int integer intersect interval into is isnull join key lambda lateral
-    leading left like limit map national natural nchar none not notnull null nullif numeric offset on only or
-    order out outer overlaps overlay pivot pivot_longer pivot_wider placing position positional precision
-    primary qualify real references returning right row select semi setof show similar smallint some struct
-    substring summarize symmetric table tablesample then time timestamp to trailing treat trim true try_cast
-    tuple union unique unpack unpivot user using values varchar variadic verbose when where window with
-    xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlnamespaces xmlparse xmlpi xmlroot xmlserialize
-    xmltable
-    """.split()  # noqa: SIM905 (a wall of quotes says less)
-)
+Keeps: TypeAlias = Callable[[Mapping[str, Any]], Collection[str] | None]
+"""Which steps a trajectory will have, from settings as plain data; None where these do not say."""
 
 
 @runtime_checkable
@@ -91,21 +67,6 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Input:
-    """A positional parameter: an artefact that an upstream task made.
-
-    Attributes:
-        name: Name of the parameter.
-        artefact: Name of its artefact type; ``Population`` takes many weights at once.
-        optional: Whether the operation runs without it.
-    """
-
-    name: str
-    artefact: str
-    optional: bool = False
-
-
-@dataclass(frozen=True)
 class Operation:
     """A registered function with its schema.
 
@@ -116,8 +77,8 @@ class Operation:
         together: How several tasks are computed at once; None if one by one.
         continues: How a task goes on from the result of a shorter one; None if it does not.
         expansion: How its settings become several rows; None if they are one.
-        keeps: Which steps its trajectory will have, from its settings as plain data, or None where these do not say;
-            a reference to another step is then an error of planning.
+        keeps: Which steps its trajectory will have; a reference to another one is an error of planning. None if that is
+            known only when it has run.
     """
 
     name: str
@@ -126,7 +87,7 @@ class Operation:
     together: Together | None = None
     continues: Continues | None = None
     expansion: Expansion | None = None
-    keeps: Callable[[Mapping[str, Any]], Collection[str] | None] | None = None
+    keeps: Keeps | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Result:
         """Run the function."""
@@ -141,7 +102,7 @@ class Operation:
     def inputs(self) -> dict[str, Input]:
         """The positional parameters by name."""
         return {
-            parameter.name: _input(self.name, parameter, self._hints[parameter.name])
+            parameter.name: input_of(self.name, parameter, self._hints[parameter.name])
             for parameter in inspect.signature(self.function).parameters.values()
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
         }
@@ -165,7 +126,7 @@ class Operation:
         """The artefact fields of the result: type by field name. The other fields are metrics."""
         hints = get_type_hints(self._hints["return"], localns=dict(ARTEFACTS))
         names = [field.name for field in fields(self._hints["return"])]
-        return {name: hints[name].__name__ for name in names if _is_artefact(hints[name])}
+        return {name: hints[name].__name__ for name in names if is_artefact(hints[name])}
 
     @property
     def takes_context(self) -> bool:
@@ -182,25 +143,6 @@ class Operation:
         return get_type_hints(self.function, localns=dict(ARTEFACTS), include_extras=True)
 
 
-def _is_artefact(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, Artefact)
-
-
-def _input(operation_name: str, parameter: inspect.Parameter, hint: Any) -> Input:
-    artefacts = [member for member in (hint, *get_args(hint)) if _is_artefact(member)]
-    if len(artefacts) != 1:
-        raise WeightscapeError(
-            f"Operation {operation_name!r}: the positional parameter {parameter.name!r} must be annotated with one of "
-            f"{', '.join(ARTEFACTS)}; settings are keyword-only (write them after '*')."
-        )
-    if parameter.name.lower() in SQL_KEYWORDS:
-        raise WeightscapeError(
-            f"Operation {operation_name!r}: the parameter {parameter.name!r} is an SQL keyword and could not be used "
-            "in a 'where'; choose another name."
-        )
-    return Input(parameter.name, artefacts[0].__name__, optional=parameter.default is None)
-
-
 _REGISTERED: dict[str, Operation] = {}
 
 
@@ -211,7 +153,7 @@ def operation(
     together: Together | None = None,
     continues: Continues | None = None,
     expansion: Expansion | None = None,
-    keeps: Callable[[Mapping[str, Any]], Collection[str] | None] | None = None,
+    keeps: Keeps | None = None,
 ) -> Callable[[Callable[..., Result]], Operation]:
     """Register the decorated function as an operation.
 
@@ -233,7 +175,7 @@ def operation(
             if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
                 raise WeightscapeError(f"Operation {name!r}: the signature is the schema and cannot have {parameter}.")
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
-                _input(name, parameter, made._hints[parameter.name])
+                input_of(name, parameter, made._hints[parameter.name])
         _REGISTERED[name] = made
         return made
 

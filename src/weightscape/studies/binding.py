@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weightscape.errors import Problem, did_you_mean
-from weightscape.operation import Input
+from weightscape.parameters import Input
 from weightscape.studies.reference import Reference
 
 # Types of output that can fill a parameter, with and without a step chosen by '@'.

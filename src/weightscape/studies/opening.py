@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from weightscape.errors import Problem, SpecificationError, StoreError
-from weightscape.operation import Input
+from weightscape.parameters import Input
 from weightscape.step import Step
 from weightscape.studies.binding import bind
 from weightscape.studies.plan import Row
