@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -147,6 +148,20 @@ def test_mixed_images_are_the_augmented_ones() -> None:
     by_label = torch.empty_like(flipped)
     by_label[order] = flipped
     assert torch.allclose(mixed.flatten(1), targets @ by_label.flatten(1), atol=1e-5)
+
+
+@pytest.mark.parametrize("per", ["image", "batch"])
+def test_several_labels_per_image_are_mixed_label_by_label(per: str) -> None:
+    # A published script mixes such labels by adding two losses, so that each label that is absent counts twice.
+    augment = parsed({"name": "mixup", "alpha": 1, "per": per})
+    several = torch.rand(23, 4, generator=torch.Generator().manual_seed(3)).round()
+    split = numbered()
+    images, shares = next(split.epoch(9, seed=0, epoch=0, augment=augment))
+    for classes in (4, None):
+        labelled = replace(split, labels=several, classes=classes)
+        same, targets = next(labelled.epoch(9, seed=0, epoch=0, augment=augment))
+        assert torch.equal(same, images)
+        torch.testing.assert_close(targets, shares @ several)
 
 
 def test_samples_are_mixed_too() -> None:

@@ -26,7 +26,7 @@ class Split:
 
     Attributes:
         images: Pixels ``(n, C, H, W)`` uint8.
-        labels: Class of each image ``(n,)`` int64, counted from 0.
+        labels: Class of each image ``(n,)`` int64, counted from 0; or several labels each, ``(n, k)`` float.
         indices: Row of each image in the official file ``(n,)`` int64.
         mean: Mean of each channel ``(C,)``, for pixels in [0, 1].
         std: Standard deviation of each channel ``(C,)``.
@@ -151,7 +151,7 @@ class Split:
         assert pipeline.mixture is not None
         weight, partners = pipeline.mixture.partners(rows)
         others = self._augmented(order, partners, pipeline)
-        classes = self.classes or int(self.labels.max()) + 1
+        classes = self.classes or (self.labels.shape[1] if self.labels.ndim > 1 else int(self.labels.max()) + 1)
         other_labels = self.labels.index_select(0, order[partners])
         return mixed_images(images, others, weight), mixed_labels(labels, other_labels, weight, classes)
 

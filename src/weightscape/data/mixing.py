@@ -52,6 +52,15 @@ def mixed_images(images: Tensor, others: Tensor, weight: Tensor) -> Tensor:
 
 
 def mixed_labels(labels: Tensor, others: Tensor, weight: Tensor, classes: int) -> Tensor:
-    """Return the mixtures of two labels ``(b, classes)`` float32; rows sum to 1."""
+    """Return the mixtures of two labels ``(b, classes)`` float32.
+
+    Args:
+        labels: Classes ``(b,)``, whose mixtures sum to 1; or several labels, or shares, ``(b, classes)`` float.
+        others: Labels of the partners, of the same kind.
+        weight: Weight of `labels` ``(b,)``.
+        classes: Number of classes.
+    """
+    if not labels.is_floating_point():
+        labels, others = one_hot(labels, classes), one_hot(others, classes)
     share = weight.unsqueeze(1)
-    return share * one_hot(labels, classes) + (1 - share) * one_hot(others, classes)
+    return share * labels + (1 - share) * others
