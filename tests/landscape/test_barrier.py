@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -125,7 +126,11 @@ def test_the_batch_norm_policy_must_be_said_and_is_seen_in_the_result() -> None:
     middle = [found.line["loss"][5] for found in (none, own, other)]
     assert len({round(value, 6) for value in middle}) == 3
     assert [found.recalibrated_on for found in (none, own, other)] == ["kept", "evaluated", "other"]
-    assert barrier(mlp(0), mlp(1), samples()).recalibrated_on == "nothing"
+    notes = [found.figure()[2]["note"] for found in (none, own, other)]
+    for note, said in zip(notes, ("of the nearer end", "the images measured on", "other images"), strict=True):
+        assert said in note
+    nothing = barrier(mlp(0), mlp(1), samples())
+    assert (nothing.recalibrated_on, nothing.figure()[2]["note"]) == ("nothing", "")
 
 
 def test_every_point_is_recalibrated_afresh() -> None:
@@ -173,6 +178,16 @@ def test_a_permutation_that_belongs_to_the_other_network_is_refused() -> None:
     wrong = ws.Permutation(discover(plain, torch.zeros(2, 5)), {"one": torch.tensor([1, 0])})
     with pytest.raises(SymmetryError, match="changes what the first network computes"):
         barrier(Gated(), Gated(), samples(), align=wrong)
+
+
+def test_an_end_without_a_finite_loss_is_named_and_not_the_alignment() -> None:
+    first, second = mlp(0), mlp(1)
+    align = ws.match(first, second)
+    with torch.no_grad():
+        first[0].weight[0, 0] = math.inf
+    for given in (None, align):
+        with pytest.raises(ModelError, match="two networks with finite losses"):
+            barrier(first, second, samples(), align=given)
 
 
 def test_batches_in_other_forms_and_hostile_ones() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,10 @@ def test_a_network_and_its_shuffled_copy_are_the_same_network(digits: Dataset, t
     assert found.cosine == pytest.approx(1)
     assert (found.count, found.measured_on, found.recalibrated_on) == (200, "test", "nothing")
     assert set(found.plot().numbers["series"]) == {"direct", "aligned"}
+    notes = [replace(found, recalibrated_on=on).figure()[2]["note"] for on in ("nothing", "kept", "other")]
+    assert notes[0] == ""
+    assert "nearer end" in notes[1]
+    assert "training images" in notes[2]
 
 
 @pytest.mark.parametrize("method", ["weights", "activations"])

@@ -59,7 +59,8 @@ class Barrier(PlottedResult):
         count: Samples measured on.
         points: Points on each line, the ends included.
         bn: Batch-norm policy, the same at every point, the ends included.
-        recalibrated_on: What running statistics were computed on: ``evaluated`` batches, ``other`` batches, or nothing.
+        recalibrated_on: What running statistics were computed on: ``evaluated`` batches or ``other`` batches; ``kept``
+            where those of the nearer end were taken, ``nothing`` where the network has none.
     """
 
     line: Table
@@ -86,14 +87,19 @@ class Barrier(PlottedResult):
 
     def figure(self) -> tuple[str, dict[str, Table], dict[str, Any]]:
         """Return the name of the figure of this result, its tables and its options."""
-        return "barrier", {"table": self.line}, {"note": policy_note(self.bn, self.recalibrated_on)}
+        return "barrier", {"table": self.line}, {"note": policy_note(self.recalibrated_on)}
 
 
-def policy_note(bn: str, recalibrated_on: str) -> str:
-    """Return in words what became of running statistics; empty for a network without them."""
-    if bn == "none":
-        return "Running statistics of batch norms: those of the nearer end." if recalibrated_on == "kept" else ""
-    source = {"evaluated": "the images measured on", "other": "other images than measured on"}.get(recalibrated_on)
+def policy_note(recalibrated_on: str, *, other: str = "other images than measured on") -> str:
+    """Return in words what became of running statistics; empty for a network without them.
+
+    Args:
+        recalibrated_on: As in :class:`Barrier`.
+        other: What ``other`` images are.
+    """
+    if recalibrated_on == "kept":
+        return "Running statistics of batch norms: those of the nearer end."
+    source = {"evaluated": "the images measured on", "other": other}.get(recalibrated_on)
     return f"Running statistics of batch norms: computed anew at every point, on {source}." if source else ""
 
 
@@ -157,7 +163,8 @@ class Diagnosis(PlottedResult):
         kappa_high: Upper end of its 95 % interval.
         same_wrong_class: Share of the shared mistakes with the same wrong class.
         count: Images measured on.
-        recalibrated_on: What running statistics were computed on: ``other`` images (of the training split), or nothing.
+        recalibrated_on: What running statistics were computed on: ``other`` images (of the training split); ``kept``
+            where those of the nearer end were taken, ``nothing`` where the networks have none.
         measured_on: The split.
     """
 
@@ -196,4 +203,4 @@ class Diagnosis(PlottedResult):
 
     def figure(self) -> tuple[str, dict[str, Table], dict[str, Any]]:
         """Return the name of the figure of this result, its tables and its options."""
-        return "barrier", {"table": self.line}, {}
+        return "barrier", {"table": self.line}, {"note": policy_note(self.recalibrated_on, other="training images")}

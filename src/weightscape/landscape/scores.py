@@ -69,7 +69,7 @@ def score(model: nn.Module, batches: Batches, loss: Loss | None = None) -> Score
     with evaluation_mode(model):
         for batch in given:
             outputs = given.outputs(model, batch)
-            losses.append(_losses(outputs, batch, loss).double().cpu())
+            losses.append(_losses(outputs, batch, loss).cpu().double())
             targets = batch.targets
             if outputs.ndim == 2 and _are_classes(targets):
                 predictions.append(outputs.argmax(1).cpu())

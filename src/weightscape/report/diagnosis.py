@@ -116,7 +116,7 @@ def _write(record: Record, path: Path, names: Mapping[str, str]) -> None:
     first, second = (_short(names[name]) for name in ("source", "target"))
     report = Report(
         title=f"{first} and {second}",
-        about=" ".join(findings(metrics, settings)),
+        about="\n".join(findings(metrics, settings)),
         figures=_figures(tables, metrics),
         tables=tables,
         table_files={name: f"../objects/{record.key[:2]}/{record.key}/{name}.parquet" for name in _TABLES},
@@ -143,10 +143,10 @@ def _short(name: str) -> str:
 def _figures(tables: Mapping[str, Table], metrics: Mapping[str, Any]) -> list[ReportFigure]:
     from weightscape.figures.drawing import draw
     from weightscape.figures.registry import find
+    from weightscape.landscape.result import policy_note
     from weightscape.report.page import ReportFigure
 
-    kept = {"other": "Running statistics of batch norms: computed anew at every point, on training images."}
-    note = kept.get(metrics["recalibrated_on"], "")
+    note = policy_note(metrics["recalibrated_on"], other="training images")
     # The columns by which figures know that a run is a pair of networks.
     groups = tables["groups"].assign(**{"source.seed": "first", "target.seed": "second"})
     barrier = draw("barrier", {"table": tables["line"]}, {"note": note})
