@@ -15,7 +15,7 @@ def test_one_dropped_letter_is_found(name, position):
     assert did_you_mean(misspelt, NAMES) == f"Did you mean {name!r}?"
 
 
-@given(st.text(max_size=10), st.lists(st.text(max_size=10)))
+@given(st.text(max_size=10), st.lists(st.text(max_size=10), max_size=30))
 def test_a_hint_names_a_candidate_or_all_of_them(name, candidates):
     hint = did_you_mean(name, candidates)
     if hint.startswith("Did"):
@@ -26,6 +26,14 @@ def test_a_hint_names_a_candidate_or_all_of_them(name, candidates):
 
 def test_without_candidates_there_is_no_hint():
     assert not did_you_mean("anything", [])
+
+
+def test_of_a_long_list_those_that_contain_the_name_are_told():
+    names = [f"setting{number}" for number in range(100)]
+    hint = did_you_mean("acc", [*names, "test_accuracy", "best.Accuracy"])
+    assert hint == "Known: 'best.Accuracy', 'test_accuracy' and 100 more."
+    assert did_you_mean("q", names).count("'setting") == 30
+    assert did_you_mean("q", names).endswith(" and 70 more.")
 
 
 def test_hints_do_not_use_up_or_depend_on_the_order_of_the_candidates():

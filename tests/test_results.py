@@ -71,3 +71,24 @@ def test_what_has_an_extent_is_no_metric(value):
 def test_results_cannot_be_changed():
     with pytest.raises(FrozenInstanceError):
         ANSWER.accuracy = 1.0
+
+
+def test_printed_a_result_names_the_sizes_of_tables_and_weights():
+    assert repr(ANSWER) == (
+        "Answer(accuracy=0.5, count=3, method='gmt', converged=True, note=None, weights=<1 tensor>, "
+        "table=<1 x 1 DataFrame>)"
+    )
+
+
+def test_a_result_that_says_how_it_is_printed_is_printed_so():
+    @dataclass(frozen=True)
+    class Spoken(Answer):
+        def __repr__(self):
+            return "an answer"
+
+    @dataclass(frozen=True)
+    class Heir(Spoken):
+        pass
+
+    fields = vars(ANSWER)
+    assert (repr(Spoken(**fields)), repr(Heir(**fields))) == ("an answer", "an answer")

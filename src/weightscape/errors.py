@@ -74,8 +74,14 @@ class SpecificationError(WeightscapeError):
         super().__init__("\n".join([f"{head}; nothing was started.", *(f"- {problem}" for problem in self.problems)]))
 
 
+_MOST_NAMES = 30
+"""Names that a message lists; a table may have a hundred columns."""
+
+
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return ``Did you mean 'x'?`` for the closest candidate, or the list of candidates when none is close.
+
+    Of a long list, those that contain the name are named, or else the first ones.
 
     >>> did_you_mean("optimiser", ["optimizer", "schedule"])
     "Did you mean 'optimizer'?"
@@ -86,4 +92,7 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if close:
         return f"Did you mean {close[0]!r}?"
-    return f"Known: {', '.join(repr(candidate) for candidate in known)}." if known else ""
+    likely = [candidate for candidate in known if name and name.casefold() in candidate.casefold()]
+    shown = known if len(known) <= _MOST_NAMES else (likely or known)[:_MOST_NAMES]
+    more = f" and {len(known) - len(shown)} more" if len(shown) < len(known) else ""
+    return f"Known: {', '.join(map(repr, shown))}{more}." if known else ""

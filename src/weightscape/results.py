@@ -7,6 +7,7 @@ tuple. Scalar fields are *metrics*: columns of the stage's table. Fields annotat
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -26,6 +27,17 @@ _DRAWING = "weightscape.drawing"
 @dataclass(frozen=True)
 class Result:
     """Base class of results."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Keep the short text below: a dataclass would make one of its own, with every number of every tensor."""
+        super().__init_subclass__(**options)
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = cls.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        """Return the fields by name; of tables and weights, how many rows and tensors they have."""
+        parts = [f"{field.name}={_brief(getattr(self, field.name))}" for field in fields(self) if field.repr]
+        return f"{type(self).__name__}({', '.join(parts)})"
 
     def metrics(self) -> dict[str, Scalar]:
         """Return the scalar fields by name, in the order of their declaration."""
@@ -75,6 +87,16 @@ class PlottedResult(Result):
         drawn: Any = found[0].load()(name, tables, {**own, **options})
         figure: Figure = drawn.figure
         return figure
+
+
+def _brief(value: Any) -> str:
+    """Return a value on one line; tables, arrays and mappings as their sizes."""
+    shape = getattr(value, "shape", ())
+    if shape:
+        return f"<{' x '.join(map(str, shape))} {type(value).__name__}>"
+    if isinstance(value, Mapping) and any(hasattr(entry, "shape") for entry in value.values()):
+        return "<1 tensor>" if len(value) == 1 else f"<{len(value)} tensors>"
+    return repr(value)
 
 
 def _plain(value: Any) -> Any:

@@ -209,6 +209,10 @@ def test_a_member_that_diverges_leaves_the_others_alone(dataset: Dataset) -> Non
         _assert_close(result, calm.results[index])
     with pytest.raises(TrainingError, match=r"1 of 3 members have no result\. Member 1: Training diverged"):
         _ = trained.results
+    frame = trained.to_frame()
+    assert frame["message"].str.startswith("Training diverged").tolist() == [False, True, False]
+    assert frame["test_accuracy"].isna().tolist() == [False, True, False]
+    assert repr(trained).startswith("TrainedPopulation(3 members, 1 without a result; stack of up to 3: ")
 
 
 def test_a_loop_keeps_failures_apart_too(dataset: Dataset) -> None:

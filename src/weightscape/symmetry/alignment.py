@@ -54,8 +54,9 @@ class Alignment(Result):
     fixed: int
 
     def __repr__(self) -> str:
+        groups = "1 group" if len(self.groups) == 1 else f"{len(self.groups)} groups"
         return (
-            f"Alignment of {len(self.groups)} groups by {self.method}: {self.moved:.1%} of the units moved, "
+            f"Alignment of {groups} by {self.method}: {self.moved:.1%} of the units moved, "
             f"cosine of the parameters {self.cosine_before:.3f} -> {self.cosine:.3f}"
         )
 

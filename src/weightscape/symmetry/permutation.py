@@ -66,7 +66,8 @@ class Permutation:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"Permutation({len(self.indices)} groups, {self.moved():.1%} of the units moved)"
+        groups = "1 group" if len(self.indices) == 1 else f"{len(self.indices)} groups"
+        return f"Permutation({groups}, {self.moved():.1%} of the units moved)"
 
     def apply(self, weights: Mapping[str, Tensor]) -> Weights:
         """Return the permuted weights, parameters and buffers alike.

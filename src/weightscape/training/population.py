@@ -23,6 +23,8 @@ from weightscape.training.result import TrainResult
 from weightscape.training.run import train_model
 
 if TYPE_CHECKING:
+    import pandas
+
     from weightscape.data.dataset import Dataset
 
 OnMember: TypeAlias = Callable[[int, Member, str], None]
@@ -55,6 +57,21 @@ class TrainedPopulation:
             listed = " ".join(f"Member {index}: {error}" for index, error in failed.items())
             raise TrainingError(f"{len(failed)} of {len(self.members)} members have no result. {listed}")
         return tuple(member for member in self.members if isinstance(member, TrainResult))
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return a row per member: its metrics, or the ``message`` of the error that stopped it."""
+        import pandas
+
+        return pandas.DataFrame(
+            [
+                {"message": str(member)} if isinstance(member, TrainingError) else {"message": "", **member.metrics()}
+                for member in self.members
+            ]
+        )
+
+    def __repr__(self) -> str:
+        failed = sum(isinstance(member, TrainingError) for member in self.members)
+        return f"TrainedPopulation({len(self.members)} members, {failed} without a result; {self.how})"
 
 
 def train_population(
