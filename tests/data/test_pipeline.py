@@ -231,6 +231,19 @@ def test_wrong_augmentations_are_refused(augment: Any, message: str) -> None:
         DataSettings(name="mnist", augment=augment)
 
 
+@pytest.mark.parametrize("recipe", ["imagenet-like", "rotated", "affine"])
+def test_a_device_without_float64_sees_the_same_augmentation(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    split, augment = numbered(size=32), parsed(RECIPES[recipe])
+    exact = epoch(split, 5, augment)[0]
+    for module in ("pipeline", "geometry"):
+        monkeypatch.setattr(f"weightscape.data.{module}.precise_dtype", lambda device: torch.float32)
+    steps = draw_pipeline(23, augment, (32, 32), seed=1, index=(0,)).steps
+    assert all(step.draws is None or step.draws.dtype != torch.float64 for step in steps)
+    levels = ((epoch(split, 5, augment)[0] - exact).abs() * 0.3 * 255).round()
+    assert (levels > 0).float().mean() < 0.01  # where a mean lies between two levels
+    assert recipe == "rotated" or levels.max() <= 1  # a place between two pixels falls to one of them
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "own"])

@@ -34,6 +34,7 @@ from weightscape.data.transforms import (
 )
 from weightscape.errors import DataError
 from weightscape.seeds import stream
+from weightscape.weights.algebra import precise_dtype
 
 Size: TypeAlias = tuple[int, int]
 Rows: TypeAlias = slice | Tensor
@@ -111,9 +112,14 @@ def draw_pipeline(
             mixture = draw_mixture(count, transform, seed=seed, index=name).to(device)
             continue
         step = _step(transform, count, now, size, stream(seed, "augment", *name))
-        steps.append(replace(step, draws=None if step.draws is None else step.draws.to(device)))
+        steps.append(replace(step, draws=None if step.draws is None else _moved(step.draws, device)))
         now = step.size
     return Pipeline(tuple(steps), mixture)
+
+
+def _moved(draws: Tensor, device: torch.device | str) -> Tensor:
+    """Return draws on a device, in the precision that it has."""
+    return draws.to(device, precise_dtype(device)) if draws.dtype == torch.float64 else draws.to(device)
 
 
 def _named(count: int, augment: Any, generator: Generator, device: torch.device | str) -> Pipeline:
