@@ -235,10 +235,10 @@ def test_a_workspace_that_may_only_be_read_can_be_verified(store: Store, monkeyp
     left = store.folder / "partial" / f"{key}.draft"
     left.mkdir()
 
-    def refuse(self: Store, name: str) -> FileLock:
-        raise StoreError("The workspace cannot be written: Permission denied.")
+    def refuse(lock: FileLock, timeout: float) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(Store, "lock", refuse)
+    monkeypatch.setattr(FileLock, "acquire", refuse)
     assert verify(Store(store.folder)).leftovers == (left,)
     assert find_garbage(Store(store.folder)).held == 0
 

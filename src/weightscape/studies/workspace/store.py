@@ -7,7 +7,6 @@ disagree with them, and the workspace can be moved or copied as a folder.
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -15,25 +14,21 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from weightscape.errors import StoreError
 from weightscape.results import Result
 from weightscape.studies.plan import Task
 from weightscape.studies.workspace.files import make_durable, reason
-from weightscape.studies.workspace.marks import Mark
+from weightscape.studies.workspace.locks import Locks
 from weightscape.studies.workspace.publishing import write_object
 from weightscape.studies.workspace.record import OBJECT, explained
 from weightscape.studies.workspace.record import Record as Record
 
 PLAN = "plan.json"
 _LOG = logging.getLogger(__name__)
-# What file systems answer that have no locks: network file systems without a lock server, some FUSE ones.
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 def workspace_folder(given: str | Path | None = None) -> Path:
@@ -51,6 +46,7 @@ class Store:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._found: dict[str, Record | None] = {}
+        self._locks = Locks(self.folder)
 
     def find(self, prefix: str) -> Record:
         """Return the result whose key begins with `prefix`.
@@ -188,58 +184,13 @@ class Store:
                     self._remove_drafts(key)
                     self._remove_traces(key)
 
-    def lock(self, name: str) -> FileLock:
-        """Return the lock of a key, or of something else that two processes must not do at once.
-
-        Raises:
-            StoreError: If the folder of locks cannot be written.
-        """
-        folder = self.folder / "locks"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"The workspace {self.folder} cannot be written: {reason(error)}") from error
-        return FileLock(folder / f"{name}.lock")
-
-    @contextmanager
-    def claimed(self, name: str, *, seconds: float = 0) -> Iterator[bool]:
-        """Hold a lock, if no other process does; yield whether that is so.
-
-        Where the file system has no locks, nobody holds one.
-
-        Args:
-            name: A key, or the name of a lock.
-            seconds: Time to wait for it.
-
-        Raises:
-            StoreError: If the workspace cannot be written.
-        """
-        lock = self.lock(name)
-        try:
-            lock.acquire(timeout=seconds)
-            free = True
-        except Timeout:
-            free = False
-        except NotImplementedError:
-            free = True
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise StoreError(f"The workspace {self.folder} cannot be written: {reason(error)}") from error
-            free = True
-        mark = Mark(self.folder / "locks" / f"{name}.mark")
-        try:
-            yield free and mark.take()
-        finally:
-            mark.remove()
-            lock.release()
+    def claimed(self, name: str, *, seconds: float = 0) -> AbstractContextManager[bool]:
+        """Hold a lock, if no other process does; see :meth:`~weightscape.studies.workspace.locks.Locks.claimed`."""
+        return self._locks.claimed(name, seconds=seconds)
 
     def is_held(self, name: str) -> bool:
         """Return whether another process holds a lock; in a workspace that may only be read this cannot be told."""
-        if not (self.folder / "locks" / f"{name}.lock").is_file():
-            return False
-        with suppress(StoreError), self.claimed(name) as free:
-            return not free
-        return False
+        return self._locks.is_held(name)
 
     def _object_folder(self, key: str) -> Path:
         return self.folder / "objects" / key[:2] / key
