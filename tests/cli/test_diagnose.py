@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from typer.testing import Result
@@ -41,6 +42,17 @@ def test_two_checkpoints_become_one_self_contained_page(
     again = cli("diagnose", *files[:2], *OPTIONS)
     assert again.stdout == done.stdout
     assert page.stat().st_mtime_ns == before  # the same page is not written twice
+
+
+def test_data_of_ones_own_is_as_good(cli: Callable[..., Result], files: list[Path], tmp_path: Path) -> None:
+    images = torch.arange(100 * 64).reshape(100, 8, 8) % 251
+    data = {"images": images.to(torch.uint8).numpy(), "labels": torch.arange(100).remainder(10).numpy()}
+    numpy.savez(tmp_path / "mine.npz", **data)
+    options = ("--data", tmp_path / "mine.npz", "--points", "3", "--device", "cpu", "--workers", "0")
+    done = cli("diagnose", *files[:2], *options)
+    assert done.exit_code == 0, done.stderr
+    page = Path(next(line for line in done.stdout.splitlines() if line.startswith("page")).split()[1])
+    assert "mine.npz" in page.read_text()
 
 
 def test_the_command_and_a_study_have_the_same_key(

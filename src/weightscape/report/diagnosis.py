@@ -129,8 +129,9 @@ def _write(record: Record, path: Path, names: Mapping[str, str]) -> None:
 
 def _data_notes(name: str) -> list[str]:
     from weightscape.data.catalogue import describe
+    from weightscape.data.sources import source_kind
 
-    notes = describe(name).notes
+    notes = describe(name).notes if source_kind(name) == "catalogue" else ""
     return [f"{name}: {notes}"] if notes else []
 
 
