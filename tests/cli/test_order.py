@@ -95,7 +95,9 @@ def test_query_prints_or_writes_what_it_was_asked_for(ran: Cli, tmp_path: Path) 
         assert read(tmp_path / f"out.{ending}").to_dict("records") == rows
     wrong = ran("query", sql, "--output", tmp_path / "out.xls")
     assert (wrong.exit_code, ".parquet" in wrong.stderr) == (2, True)
-    assert "toys.made" in ran("query").stdout
+    listed = ran("query").stdout
+    assert "toys.made" in listed
+    assert "source.* (6)" in listed
     assert "No rows" in ran("query", "select * from made where seed = 5").stdout
 
 

@@ -77,6 +77,12 @@ def test_a_failure_blocks_what_depends_on_it_and_nothing_else(store: Store) -> N
     assert blocked["message"][0].startswith("needs ")
 
 
+def test_settings_that_only_some_rows_have_stand_before_the_numbers(store: Store) -> None:
+    plan = planned("  made: {run: toy-make, with: {size: 3}, grid: {recipe.pace.name: [fast, slow]}}")
+    columns = list(stage_table(plan, "made", run_plan(plan, store).outcomes, store))
+    assert columns.index("recipe.pace.rate") < columns.index("recipe.pace.delay") < columns.index("value")
+
+
 def test_a_failed_task_is_tried_again_by_the_next_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = planned("  made: {run: toy-make, with: {size: 3, fail: true}}")
     assert run_plan(plan, store).count("failed") == 1

@@ -57,6 +57,21 @@ def test_in_a_workspace_of_one_study_its_name_can_be_left_out(tmp_path: Path) ->
     assert query(store, "select count(*) as n from made")["n"].tolist() == [2]
 
 
+def test_names_that_are_words_of_the_language_are_listed_in_quotes(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for name in ("all", "left"):
+        plan = planned("  order: {run: toy-make, with: {size: 3}}", name=name)
+        write_study(plan, run_plan(plan, store).outcomes, store)
+    names = list(tables(store))
+    assert {'"all"."order"', '"left"."order"'} <= set(names)
+    assert all(not query(store, f"select * from {name}").empty for name in names)
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are(store: Store) -> None:
+    with pytest.raises(SpecificationError, match=r'"sed" not found in FROM clause\. Candidate bindings: .*"seed"'):
+        query(store, "select sed from t.made")
+
+
 def test_integers_stay_integers(store: Store) -> None:
     found = answer(store, "select sum(seed) as total, sum(seed + 0.5) as half from t.made").to_pylist()
     assert found == [{"total": 1, "half": 2.0}]
@@ -96,6 +111,7 @@ def test_nothing_but_the_tables_can_be_read(store: Store, tmp_path: Path, sql: s
     ("sql", "received"),
     [
         ("copy t.made to 'out.csv'", "COPY"),
+        ("select '\udcff'", r"\"select '\udcff'\""),
         ("attach 'out.db'", "ATTACH"),
         ("pragma database_list", "PRAGMA"),
         ("install httpfs", "LOAD"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from weightscape.studies.workspace.store import Store
 
 _FORMATS = (".csv", ".json", ".parquet")
+_FOLDED = 4
+"""From so many columns whose names begin alike, the list of tables gives their number."""
 Csv = Annotated[bool, typer.Option("--csv", metavar="", help="Print CSV, and nothing else, on stdout.")]
 Output = Annotated[
     Path | None, typer.Option("--output", metavar="FILE", help="Write a .csv, .json or .parquet file instead.")
@@ -113,7 +117,17 @@ def _list_tables(found: dict[str, list[str]], *, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        print_rows([{"table": name, "columns": ", ".join(columns)} for name, columns in found.items()], fold=False)
+        print_rows([{"table": name, "columns": _folded(columns)} for name, columns in found.items()], fold=False)
+        print("data.* (8) means eight columns: data.name and so on. All names: weightscape query --json")
+
+
+def _folded(columns: Sequence[str]) -> str:
+    """Return names of columns; where many begin with the same part, their number."""
+    texts = []
+    for first, group in groupby(columns, key=lambda name: name.partition(".")[0]):
+        names = list(group)
+        texts += names if len(names) < _FOLDED else [f"{first}.* ({len(names)})"]
+    return ", ".join(texts)
 
 
 def _rows(found: pyarrow.Table) -> list[dict[str, Any]]:

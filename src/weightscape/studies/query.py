@@ -7,6 +7,7 @@ is off and the configuration is locked, so that a query, wherever it comes from,
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -165,7 +166,18 @@ def _without_decimals(table: pyarrow.Table) -> pyarrow.Table:
 
 
 def _quoted(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z_]\w*", name) else '"' + name.replace('"', '""') + '"'
+    plain = re.fullmatch(r"[A-Za-z_]\w*", name) and name.lower() not in _reserved_words()
+    return name if plain else '"' + name.replace('"', '""') + '"'
+
+
+@functools.cache
+def _reserved_words() -> frozenset[str]:
+    """Return the words that mean something else in a query unless they are quoted, such as ``all`` and ``order``."""
+    import duckdb
+
+    with duckdb.connect(":memory:", config=_SETTINGS) as connection:
+        found = connection.execute("SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category <> 'unreserved'")
+        return frozenset(str(word) for (word,) in found.fetchall())
 
 
 def _problem(error: duckdb.Error, names: list[str]) -> Problem:
@@ -183,5 +195,6 @@ def _problem(error: duckdb.Error, names: list[str]) -> Problem:
 
 
 def _said(error: Exception) -> str:
-    """Return DuckDB's message without its picture of the query."""
-    return str(error).partition("\n\nLINE")[0].strip().splitlines()[0].removesuffix(".") + "."
+    """Return DuckDB's message on one line, without its picture of the query."""
+    lines = str(error).partition("\n\nLINE")[0].strip().splitlines()
+    return " ".join(line.rstrip("!") if line.endswith("?") else f"{line.rstrip('.!')}." for line in lines if line)

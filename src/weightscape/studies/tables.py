@@ -108,14 +108,18 @@ def stage_table(plan: Plan, name: str, outcomes: Mapping[str, Outcome], store: S
     """Return one row per task: key, status, message, settings (nested ones dotted) and metrics."""
     import pandas
 
-    rows = []
+    heads, metrics = [], []
     for row in plan.stages[name].rows:
         record = store.get(row.key)
         outcome = outcomes.get(row.key, Outcome("waiting"))
         status = "done" if record else outcome.status
         head = {"key": row.key, "status": status, "message": "" if record else outcome.message}
-        rows.append({**head, **flattened(row.settings), **(record.metrics if record else {})})
-    return pandas.DataFrame(rows)
+        heads.append({**head, **flattened(row.settings)})
+        metrics.append(record.metrics if record else {})
+    # Settings that only some rows have go before the metrics, too.
+    columns = dict.fromkeys(column for part in (*heads, *metrics) for column in part)
+    rows = [{**head, **measured} for head, measured in zip(heads, metrics, strict=True)]
+    return pandas.DataFrame(rows, columns=list(columns))
 
 
 def detail_table(plan: Plan, name: str, field: str, store: Store) -> pandas.DataFrame:
