@@ -29,6 +29,7 @@ _OTHERS = re.compile(r"optim|sched|scaler|rng|random|amp$|momentum|teacher|callb
 _SETTINGS = ("args", "hyper_parameters", "hparams", "hyperparameters", "config", "cfg", "settings", "options")
 _EPOCHS = ("epoch", "epochs")
 _ITERATIONS = ("global_step", "iteration", "iterations", "iter", "it", "step", "steps")
+_LIGHTNING = "pytorch-lightning_version"
 _DEPTH = 5
 _MOST_MEMBERS = 100
 _TIE = "tie:"
@@ -62,8 +63,12 @@ class Checkpoint:
 
     @property
     def epoch(self) -> int | None:
-        """The epoch that the file mentions beside the weights."""
-        return self._count(_EPOCHS)
+        """The epochs done that the file mentions beside the weights.
+
+        None for Lightning's files: their ``epoch`` is the number of the one that was running, 0 after one epoch, and
+        only their ``global_step`` says how far the run is.
+        """
+        return None if _LIGHTNING in self._around else self._count(_EPOCHS)
 
     @property
     def iteration(self) -> int | None:
@@ -121,7 +126,7 @@ def read_checkpoint(
     if expected is not None and tensors.keys() == expected.keys():  # a network may call its own parts "module"
         return Checkpoint(archive, place, tensors)
     tensors = _without_wrappers(tensors)
-    prefix = _prefix(tensors, expected, lightning="pytorch-lightning_version" in _mapping(archive.content))
+    prefix = _prefix(tensors, expected, lightning=_LIGHTNING in _mapping(archive.content))
     kept = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     return Checkpoint(archive, place, kept, prefix)
 

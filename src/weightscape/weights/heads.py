@@ -16,7 +16,7 @@ from weightscape.weights.file_memory import recalled
 if TYPE_CHECKING:
     from weightscape.weights.algebra import Weights
 
-_VERSION = 1
+_VERSION = 2
 """Raised when the same file would give another head."""
 
 
