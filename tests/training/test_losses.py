@@ -61,6 +61,19 @@ def test_mixed_labels_weigh_the_losses_of_their_classes(share: float, seed: int)
     torch.testing.assert_close(criterion.hits(logits, mixed), share * hits[0] + (1 - share) * hits[1])
 
 
+@pytest.mark.parametrize("loss", ["cross-entropy", {"name": "cross-entropy", "label_smoothing": 0.1}])
+def test_saturated_logits_have_a_finite_loss_and_gradient(loss: object) -> None:
+    # A published loss takes the logarithm of a softmax that has become 0, and is infinite or no number.
+    logits = torch.tensor([[1000.0, 0.0, -1000.0]], requires_grad=True)
+    shares = torch.tensor([[0.5, 0.25, 0.25]])
+    value = _criterion(loss).training_loss(logits, shares)
+    value.backward()
+    smoothed = shares if loss == "cross-entropy" else 0.9 * shares + 0.1 / 3
+    assert value.item() == pytest.approx(float(smoothed @ torch.tensor([0.0, 1000.0, 2000.0])))
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad, torch.tensor([[1.0, 0.0, 0.0]]) - smoothed)
+
+
 def test_several_labels_count_each_with_equal_weight() -> None:
     # arXiv 2110.14633 on CelebA: mean binary cross-entropy, accuracy over all labels of all images.
     logits, targets = _logits(5, 3), torch.tensor([[1, 0, 0], [0, 1, 1], [1, 1, 1], [0, 0, 0], [0, 1, 0]]).double()

@@ -91,8 +91,8 @@ class Recipe(Settings):
         loss: What is minimised.
         last_batch: Whether the smaller batch at the end of an epoch is used.
         micro_batch: Images per forward and backward pass. The gradient of a step is still that of the mean over its
-            whole batch, but batch norm, where there is any, normalises each micro-batch by itself. All at once by
-            default.
+            whole batch, but batch norm, where there is any, normalises each micro-batch by itself, and a loss of your
+            own that returns one number is taken for the mean over its images. All at once by default.
         best: Which epoch is the best.
         early_stopping: When to stop before the last epoch; never by default. ``early_stopping: 5`` sets the patience.
     """
