@@ -8,8 +8,8 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from weightscape.cli.opening import Opened
     from weightscape.operation import Operation
     from weightscape.studies.executors.execution import Run
-    from weightscape.studies.specification import Study
 
-_STUDY = "command-line"
 # Parameters of the command that are not settings of the operation; a setting of the same name is given by --set.
 _OWN = {
     "where": Annotated[
@@ -46,19 +44,8 @@ _OWN = {
     "as_json": options.Json,
 }
 _RESERVED = {
-    *(
-        "--where",
-        "--set",
-        "--workspace",
-        "--data-dir",
-        "--device",
-        "--workers",
-        "--per-gpu",
-        "--threads",
-        "--stack",
-        "--json",
-    ),
-    "--help",
+    *("--where", "--set", "--workspace", "--data-dir", "--json", "--help"),
+    *("--device", "--workers", "--per-gpu", "--threads", "--stack"),
 }
 
 
@@ -154,6 +141,7 @@ def _run(name: str, operation: Operation, given: Mapping[str, Any]) -> int:
     Raises:
         SpecificationError: With every mistake in the options and references.
     """
+    from weightscape.cli.flags import as_flags, study_of
     from weightscape.cli.opening import Opened, open_store, plan_with_figures
     from weightscape.cli.pages import tell_results
     from weightscape.cli.recognition import with_recognised_model
@@ -162,12 +150,12 @@ def _run(name: str, operation: Operation, given: Mapping[str, Any]) -> int:
     given = with_recognised_model(operation, given)
     store = open_store(given["workspace"])
     wrong: list[Problem] = []
-    study = _study(name, operation, given, wrong)
+    study = study_of(name, operation, given, wrong)
     try:
         opened = Opened(plan_with_figures(study, store, given["data_dir"]), store, given["data_dir"])
     except SpecificationError as error:
         reported = {problem.where for problem in wrong}
-        found = [problem for problem in map(_as_flags, error.problems) if problem.where not in reported]
+        found = [problem for problem in map(as_flags, error.problems) if problem.where not in reported]
         raise SpecificationError([*wrong, *found]) from error
     if wrong:
         raise SpecificationError(wrong)
@@ -191,79 +179,6 @@ def _note_command(opened: Opened) -> None:
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_text(path, json.dumps(note))
-
-
-def _study(name: str, operation: Operation, given: Mapping[str, Any], wrong: list[Problem]) -> Study:
-    """Return the study of one stage that the options amount to, each place being a flag; collect what is no option."""
-    from weightscape.studies.document import Document
-    from weightscape.studies.specification import apply_overrides, validate_study
-
-    stage = re.sub(r"\W", "_", operation.name)
-    inputs = {key: given[f"input_{key}"] for key in operation.inputs if given[f"input_{key}"] is not None}
-    settings = {
-        key: text for key in operation.settings.model_fields if (text := given.get(f"setting_{key}")) is not None
-    }
-    content: dict[str, Any] = {"run": name, "from": inputs, "with": {}}
-    if given.get("where") is not None:
-        content["where"] = given["where"]
-    document = Document({"study": _STUDY, "stages": {stage: content}}, {(): f"weightscape {name}"})
-    base = ("stages", stage)
-    document.places |= {(*base, "from", key): key.upper() for key in inputs} | {(*base, "where"): "--where"}
-    for key, text in settings.items():
-        content["with"][key] = _setting(operation, key, text, wrong)
-        document.places[(*base, "with", key)] = option_flag(key)
-    for text in given["overrides"] or ():
-        if re.match(r"\s*[\w.]+\s*=", text):
-            with _collected(wrong, f"--set {text}"):
-                apply_overrides(document, [f"{stage}.{text}"])
-        else:
-            wrong.append(Problem(f"--set {text}", "OPTION=VALUE", repr(text), "For example: --set recipe.epochs=3"))
-    return validate_study(document)
-
-
-def _setting(operation: Operation, key: str, text: str, wrong: list[Problem]) -> Any:
-    """Return the value of a setting; what is no YAML, such as ``*.pt``, is the text itself where one is taken."""
-    found: list[Problem] = []
-    value = _value(text, option_flag(key), found)
-    takes_text = str in _members(operation.settings.model_fields[key].annotation)
-    if found and takes_text:
-        return text
-    wrong += found
-    return value
-
-
-def _members(annotation: Any) -> tuple[Any, ...]:
-    return (annotation, *get_args(annotation))
-
-
-def _value(text: str, flag: str, wrong: list[Problem]) -> Any:
-    from weightscape.studies.document import read_value
-
-    with _collected(wrong, flag):
-        return read_value(text)
-    return None
-
-
-@contextmanager
-def _collected(wrong: list[Problem], flag: str) -> Iterator[None]:
-    try:
-        yield
-    except SpecificationError as error:
-        wrong += [Problem(flag, item.expected, item.received, item.remedy) for item in error.problems]
-
-
-def _as_flags(problem: Problem) -> Problem:
-    """Return a problem whose place is a flag, not a line of a study that nobody wrote."""
-    match = re.fullmatch(r"(?P<place>.*?) ?\(stages\.\w+(?:\.with(?:\.(?P<option>[\w.]+))?)?.*\)", problem.where)
-    if match is None:
-        return problem
-    place, option = match["place"], match["option"]
-    if place.startswith("--set"):
-        place = re.sub(r"^--set \w+\.", "--set ", place)
-    elif option:
-        head, _, nested = option.partition(".")
-        place = option_flag(head) + (f" ({option})" if nested else "")
-    return Problem(place, problem.expected, problem.received, problem.remedy)
 
 
 def _print(opened: Opened, done: Run, *, as_json: bool) -> None:

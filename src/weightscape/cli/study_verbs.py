@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -39,9 +39,10 @@ def plan(
 ) -> None:
     """Show what a study would compute; compute nothing."""
     from weightscape.cli.opening import open_study
+    from weightscape.cli.telling import print_plan
 
     opened = open_study(study, overrides=overrides, workspace=workspace, data_dir=data_dir, prefer="bundled")
-    _print_plan(opened, as_json=as_json)
+    print_plan(opened, as_json=as_json)
 
 
 def run(
@@ -63,13 +64,14 @@ def run(
     """
     from weightscape.cli.opening import check_device, open_study
     from weightscape.cli.running import compute, exit_code, report_failures
+    from weightscape.cli.telling import print_plan, print_run
     from weightscape.studies.tables import write_plan, write_study
     from weightscape.studies.workspace.damage import discard_damaged_tables
 
     check_device(device)
     opened = open_study(study, overrides=overrides, workspace=workspace, data_dir=data_dir, prefer="bundled")
     if dry_run:
-        _print_plan(opened, as_json=as_json)
+        print_plan(opened, as_json=as_json)
         return
     discard_damaged_tables(opened.plan, opened.store)
     write_plan(opened.plan, opened.store)
@@ -86,7 +88,7 @@ def run(
     figures: list[StudyFigure] = []
     if not done.interrupted:
         figures = _make_page(opened, done)
-    _print_run(opened, done, figures, as_json=as_json)
+    print_run(opened, done, figures, as_json=as_json)
     report_failures(opened, done)
     leave(exit_code(done) or _undrawn(figures))
 
@@ -134,6 +136,7 @@ def figure(
     """Draw the figures of a study: PDF, PNG and CSV."""
     from weightscape.cli.opening import open_study
     from weightscape.cli.printing import print_json
+    from weightscape.cli.telling import figure_facts, print_figures
     from weightscape.report.study import draw_figures
 
     opened = open_study(study, overrides=overrides, workspace=workspace, data_dir=data_dir)
@@ -141,9 +144,9 @@ def figure(
     _write_tables(opened)
     drawn = draw_figures(opened.plan, opened.store, names=names, again=again)
     if as_json:
-        print_json([_figure_facts(item) for item in drawn])
+        print_json([figure_facts(item) for item in drawn])
     else:
-        _print_figures(drawn)
+        print_figures(drawn)
     leave(_undrawn(drawn))
 
 
@@ -157,10 +160,11 @@ def report(
     """Write the report of a study: one HTML page."""
     from weightscape.cli.opening import open_study
     from weightscape.cli.printing import print_json
+    from weightscape.cli.telling import report_path
 
     opened = open_study(study, overrides=overrides, workspace=workspace, data_dir=data_dir)
     figures = _make_page(opened, _write_tables(opened))
-    path = _report_path(opened)
+    path = report_path(opened)
     if as_json:
         print_json({"report": path})
     else:
@@ -196,80 +200,6 @@ def _make_page(opened: Opened, done: Run) -> list[StudyFigure]:
     figures = draw_figures(opened.plan, opened.store)
     write_study_report(opened.plan, done, opened.store, figures)
     return figures
-
-
-def _report_path(opened: Opened) -> str:
-    return str(opened.store.study_folder(opened.plan.study.name) / "report.html")
-
-
-def _print_plan(opened: Opened, *, as_json: bool) -> None:
-    from weightscape.cli.printing import print_json, print_rows, print_wrapped, styled
-    from weightscape.cli.rows import known_run, stage_counts
-    from weightscape.studies.executors.shorter import continued
-    from weightscape.studies.tables import describe
-
-    known = known_run(opened.plan, opened.store)
-    cached = known.count("cached")
-    missing = (task for key, task in opened.plan.tasks.items() if known.outcomes[key].status != "cached")
-    shorter = continued(missing, opened.store)
-    if as_json:
-        statuses = {key: outcome.status for key, outcome in known.outcomes.items()}
-        facts = {"tasks": statuses, "continues": shorter, "workspace": str(opened.store.folder)}
-        print_json(describe(opened.plan) | facts)
-        return
-    print(styled(opened.plan.study.name, "bold"))
-    if opened.plan.study.settings.about:
-        print_wrapped(opened.plan.study.settings.about, "")
-    stages = [
-        {
-            "stage": row["stage"],
-            "operation": row["operation"],
-            "rows": row["rows"],
-            "done": row["done"],
-            "to compute": row["rows"] - row["done"],
-        }
-        for row in stage_counts(opened.plan, known)
-    ]
-    print_rows(stages, fold=False)
-    total = len(known.outcomes)
-    tasks = f"{total} different task{'s' * (total != 1)}"
-    print(f"{tasks}: {cached} done, {total - cached} to compute. Workspace: {opened.store.folder}")
-    if shorter:
-        count = f"{len(shorter)} of them continue{'s' * (len(shorter) == 1)}"
-        print(f"{count} a shorter run that is there already.")
-
-
-def _print_run(opened: Opened, done: Run, figures: list[StudyFigure], *, as_json: bool) -> None:
-    from weightscape.cli.printing import print_facts, print_json
-    from weightscape.cli.running import counts, failures, sentence
-
-    folder = opened.store.study_folder(opened.plan.study.name)
-    tables = sorted(str(path) for path in folder.glob("*.parquet"))
-    page = None if done.interrupted else _report_path(opened)
-    if as_json:
-        found: dict[str, Any] = {"study": opened.plan.study.name, "tasks": counts(done), "tables": tables}
-        drawn = [_figure_facts(item) for item in figures]
-        print_json(found | {"figures": drawn, "report": page, "failures": failures(opened, done)})
-        return
-    print(f"{opened.plan.study.name}: {sentence(done)}")
-    if page is not None:
-        _print_figures(figures)
-        print_facts({"report": page, "tables": f"weightscape table {opened.plan.study.name} STAGE"})
-
-
-def _print_figures(figures: list[StudyFigure]) -> None:
-    from weightscape.cli.printing import print_facts, warn
-
-    for item in figures:
-        if item.problem:
-            warn(f"the figure {item.name!r} could not be drawn: {item.problem}")
-        else:
-            print_facts({"figure": str(item.pdf)})
-
-
-def _figure_facts(item: StudyFigure) -> dict[str, Any]:
-    files = {} if item.problem else {path.suffix[1:]: str(path) for path in item.files}
-    return {"name": item.name, "files": files, "problem": item.problem, "drawn": item.fresh}
 
 
 def _undrawn(figures: list[StudyFigure]) -> int:
