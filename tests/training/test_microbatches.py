@@ -121,6 +121,22 @@ def test_a_run_with_little_memory_ends_where_one_with_enough_does(plain_dataset:
     assert list(little.epochs["train_accuracy"][1:]) == list(enough.epochs["train_accuracy"][1:])
 
 
+@pytest.mark.parametrize("loss", list(LOSSES.values()))
+def test_a_run_in_micro_batches_is_the_run_with_whole_batches(dataset: Dataset, loss: dict[str, object]) -> None:
+    # Published code that accumulates gradients plans its cycle in micro-batches but steps it once per update, divides
+    # the loss it logs, and lets what is left at the end of an epoch (here 2 images of 50) leak into the next one.
+    torch.manual_seed(0)
+    network = nn.Sequential(_Double(), nn.Flatten(), nn.Linear(192, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    base = {"epochs": 3, "batch_size": 16, "schedule": {"name": "one-cycle", "momentum": [0.85, 0.95]}, "loss": loss}
+    recipes = [Recipe.model_validate(base | {"micro_batch": size}) for size in (None, 5)]
+    whole, parted = (train_model(network, dataset, recipe=recipe, order_seed=0) for recipe in recipes)
+    assert parted.iterations == whole.iterations == 12
+    for name, tensor in whole.trajectory.last.items():
+        torch.testing.assert_close(parted.trajectory.last[name], tensor, rtol=1e-12, atol=1e-12)
+    for column in ("lr", "train_loss", "train_accuracy"):
+        assert list(parted.epochs[column][1:]) == pytest.approx(list(whole.epochs[column][1:]))
+
+
 class _Double(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return images.double()
