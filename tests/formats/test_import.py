@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas
 import pytest
 import torch
 from tests.markdown_examples import run_command
@@ -158,6 +159,28 @@ def test_a_setting_called_like_an_option_gets_another_name(folder):
     save(folder / "runs/seed0/ep1.pt", 1, args={"model": "resnet", "lr": 0.1})
     row = planned(folder).stages["imported"].rows[0].settings
     assert (row["run_model"], row["model"]["name"], row["lr"]) == ("resnet", "mlp", 0.1)
+
+
+def test_a_setting_called_like_a_column_of_the_table_gets_another_name(folder):
+    stages = STAGES.replace("seed{seed}", "{count}")
+    (folder / "runs/seed0/run.json").write_text('{"settings": {"status": "x", "key": 1, "tensors": 2}}')
+    plan, store = planned(folder, stages), Store(folder / "w")
+    table = stage_table(plan, "imported", run_plan(plan, store).outcomes, store)
+    assert table["run_status"].tolist()[0] == "x"
+    assert table["status"].tolist() == ["done", "done"]
+    assert table["key"].tolist() == [row.key for row in plan.stages["imported"].rows]
+    assert (table["run_count"].tolist(), table["count"].tolist()) == (["seed0", "seed1"], [2, 2])
+
+
+def test_settings_of_several_types_are_text_in_the_tables(folder):
+    (folder / "runs/seed0/run.json").write_text('{"settings": {"lr": 0.1, "size": 1000000000000000000000000000000}}')
+    (folder / "runs/seed1/run.json").write_text('{"settings": {"lr": "fast", "size": "\\ud800"}}')
+    plan, store = planned(folder), Store(folder / "w")
+    write_study(plan, run_plan(plan, store).outcomes, store)
+    for name in ("imported", "imported.snapshots"):
+        table = pandas.read_parquet(store.study_folder("t") / f"{name}.parquet").drop_duplicates("key")
+        assert table["lr"].tolist() == ["0.1", "fast"]
+        assert table["size"].tolist() == [str(10**30), "\\ud800"]
 
 
 def test_planning_loads_no_torch(folder):

@@ -12,7 +12,8 @@ from weightscape.weights.file_names import StepPattern
     [
         ("runs/a/ep12.pt", "12ep", "runs/a"),
         ("runs/a/epoch=12.ckpt", "12ep", "runs/a"),
-        ("runs/a/epoch=12-step=480.ckpt", "12ep", "runs/a"),
+        ("runs/a/epoch=11-step=480.ckpt", "480it", "runs/a"),
+        ("runs/a/epoch=11-step=480-v1.ckpt", "480it", "runs/a"),
         ("runs/a/ckpt-E003.pth.tar", "3ep", "runs/a"),
         ("runs/a/checkpoint_epoch_7.pth", "7ep", "runs/a"),
         ("runs/a/model_step_500.pt", "500it", "runs/a"),
@@ -25,11 +26,24 @@ from weightscape.weights.file_names import StepPattern
         ("runs/a/best.pt", None, "runs/a"),
         ("run7/model.pt", None, "run7"),
         ("runs/a/resnet18_ep3.pt", "3ep", "runs/a"),
+        ("runs/a/ep 3.pt", "3ep", "runs/a"),
+        ("runs/a/model_12ep.pt", "12ep", "runs/a"),
+        ("runs/a/model-5epochs.pt", "5ep", "runs/a"),
+        ("runs/a/model_500_steps.pt", "500it", "runs/a"),
+        ("runs/a/lr1e-3_500.pt", "500it", "runs/a"),
     ],
 )
 def test_names_in_use_are_understood(path, step, folder):
     found = StepPattern().read(path)
     assert (found.step and str(found.step), found.folder, found.settings) == (step, folder, {})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["seed3", "seed_3", "run-3", "fold_3", "resnet18", "resnet18_final", "net_v2", "lr0.01", "lr1e-3", "1e-3_a", "5k"],
+)
+def test_numbers_of_other_things_are_no_steps(name):
+    assert StepPattern().read(f"runs/a/{name}.pt").step is None
 
 
 @pytest.mark.parametrize(

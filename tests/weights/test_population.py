@@ -151,6 +151,28 @@ def test_the_newest_file_may_be_unfinished_and_no_other(runs, caplog):
         Population.from_files("runs/*/ep*.pt")
 
 
+def test_of_files_with_one_time_the_unfinished_one_is_the_newest(runs, caplog):
+    (runs / "runs/seed1/ep3.pt").write_bytes(b"")
+    for name in ("ep0", "ep1", "ep2", "ep3"):
+        os.utime(f"runs/seed1/{name}.pt", (1e9, 1e9))
+    assert len(Population.from_files("runs/*/ep*.pt")) == 6
+    assert "ep3.pt is left out" in caplog.text
+
+
+def test_a_link_that_leads_to_itself_is_no_file(runs):
+    os.symlink("loop.pt", "runs/seed0/loop.pt")
+    assert len(Population.from_files("runs/seed0")) == 3
+
+
+@pytest.mark.parametrize(
+    "content", ['{"settings": 5}', '{"iterations_per_epoch": -4}', '{"iterations_per_epoch": "x"}']
+)
+def test_a_run_file_with_something_else_is_named(runs, content):
+    (runs / "runs/seed0/run.json").write_text(content)
+    with pytest.raises(StoreError, match=r"seed0.run\.json is damaged \(expected"):
+        Population.from_files("runs/*/ep*.pt")
+
+
 def test_the_step_in_the_file_counts_where_the_name_has_none(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, epoch in (("best", 3), ("last", 5)):

@@ -35,6 +35,10 @@ class RunFiles(BaseModel):
 
 Files: TypeAlias = str | tuple[str, ...] | RunFiles
 
+_TAKEN = {"key", "status", "message", "files", "step", "member", "model", "data", "path"}
+_TAKEN |= {"first", "last", "count", "tensors", "numbers", "checked", "trajectory", "snapshots"}
+"""Columns that the table of an import has itself: settings of a run that are called so are named ``run_...``."""
+
 
 def rows_of_files(settings: Any) -> list[Expanded]:
     """Return one row per run that the files amount to; headers are read, and hashes where they are not known.
@@ -74,8 +78,7 @@ def rows_of_files(settings: Any) -> list[Expanded]:
 
 
 def _row(files: RunFiles, path: str, settings: dict[str, Any]) -> Expanded:
-    taken = {"files", "step", "member", "model", "data", "path"} & settings.keys()
-    columns = {**{f"run_{name}" if name in taken else name: value for name, value in settings.items()}, "path": path}
+    columns = {**{f"run_{name}" if name in _TAKEN else name: value for name, value in settings.items()}, "path": path}
     content = {f"files.{step}": file.hash for step, file in files.snapshots.items()}
     if files.iterations_per_epoch is not None:
         content["files.iterations_per_epoch"] = str(files.iterations_per_epoch)

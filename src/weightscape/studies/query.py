@@ -93,6 +93,8 @@ def _check_single(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     import duckdb
 
     expected = "one SELECT"
+    if any("\ud800" <= letter <= "\udfff" for letter in sql):  # what the shell gave was not UTF-8
+        raise SpecificationError([Problem("SQL", expected, ascii(sql), "It has bytes that are no UTF-8.")])
     try:
         kinds = [str(statement.type).rpartition(".")[2].upper() for statement in connection.extract_statements(sql)]
     except duckdb.Error as error:

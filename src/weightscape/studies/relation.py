@@ -113,18 +113,19 @@ def table_of(rows: Sequence[Settings], *, numbered: bool = False) -> pyarrow.Tab
     import pyarrow
 
     names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = {name: _column([row.get(name) for row in rows]) for name in names}
+    columns = {name: column_of([row.get(name) for row in rows]) for name in names}
     if numbered:
         columns[ROW] = pyarrow.array(range(len(rows)), pyarrow.int64())
     return pyarrow.table(columns)
 
 
-def _column(values: list[Any]) -> pyarrow.Array:
+def column_of(values: list[Any]) -> pyarrow.Array:
+    """Return values as an Arrow column; mixed types and numbers beyond 64 bits become JSON text."""
     import pyarrow
 
     try:
         return pyarrow.array(_without_empty(values))
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, OverflowError):
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, OverflowError, UnicodeEncodeError):
         if all(value is None or isinstance(value, dict) for value in values):
             return _structs(values)
         return pyarrow.array([_text(value) for value in values])
@@ -134,7 +135,7 @@ def _structs(values: list[dict[str, Any] | None]) -> pyarrow.Array:
     import pyarrow
 
     names = list(dict.fromkeys(name for value in values if value for name in value))
-    fields = [_column([value.get(name) if value else None for value in values]) for name in names]
+    fields = [column_of([value.get(name) if value else None for value in values]) for name in names]
     missing = pyarrow.array([value is None for value in values])
     return pyarrow.StructArray.from_arrays(fields, names=names, mask=missing)
 
@@ -149,4 +150,6 @@ def _without_empty(value: Any) -> Any:
 
 
 def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value, sort_keys=True)
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()  # half of a character, as JSON may hold it
+    return None if value is None else json.dumps(value, sort_keys=True)

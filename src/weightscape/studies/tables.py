@@ -16,6 +16,7 @@ from weightscape import recipes
 from weightscape.errors import StoreError
 from weightscape.studies.executors.outcomes import Outcome
 from weightscape.studies.plan import Plan, StagePlan
+from weightscape.studies.relation import column_of
 from weightscape.studies.workspace.files import drafts, reason, replacing, write_text
 from weightscape.studies.workspace.store import PLAN, Store
 
@@ -142,12 +143,11 @@ def _beside(found: Sequence[tuple[Mapping[str, Any], pyarrow.Table]]) -> pandas.
     """
     import numpy
     import pandas
-    import pyarrow
 
     own = {column for _, table in found for column in table.column_names}
     parts = [
         functools.reduce(
-            lambda table, column: table.append_column(column, pyarrow.array([settings[column]] * len(table))),
+            lambda table, column: table.append_column(column, column_of([settings[column]] * len(table))),
             (column for column in settings if column in own and column not in table.column_names),
             table,
         )
@@ -207,4 +207,14 @@ def _varying(stage: StagePlan) -> list[dict[str, Any]]:
 
 def _write_table(path: Path, table: pandas.DataFrame) -> None:
     with replacing(path) as draft:
-        table.to_parquet(draft, index=False)
+        _of_one_type_each(table).to_parquet(draft, index=False)
+
+
+def _of_one_type_each(table: pandas.DataFrame) -> pandas.DataFrame:
+    """Return a table in which columns that no file can hold are text: of mixed types, or of numbers beyond 64 bits."""
+    texts: dict[str, list[Any]] = {}
+    for name in (str(name) for name in table if table[name].dtype == object):
+        column = column_of([None if value is None or value != value else value for value in table[name]])
+        if str(column.type) == "string":
+            texts[name] = column.to_pylist()
+    return table.assign(**texts)

@@ -9,13 +9,21 @@ from typing import Any
 from weightscape.errors import WeightscapeError
 from weightscape.step import Step
 
-_EPOCH = r"(?<![A-Za-z])(?:epochs?|ep|e)[=_-]?(?P<epoch>\d+)"
-_ITERATION = r"(?<![A-Za-z])(?:global_?step|steps?|iterations?|iters?|it)[=_-]?(?P<iteration>\d+)"
+_EPOCHS, _ITERATIONS = r"(?:epochs?|ep)", r"(?:global_?step|steps?|iterations?|iters?|it)"
+# After a digit "e" is that of a number: lr1e-3.pt is not of epoch 3.
+_EPOCH = rf"(?:(?<![A-Za-z]){_EPOCHS}|(?<![A-Za-z\d.])e)[=_ -]?(?P<epoch>\d+)"
+_ITERATION = rf"(?<![A-Za-z]){_ITERATIONS}[=_ -]?(?P<iteration>\d+)"
+# What is no step: the number of a seed or of one run of several, digits of a name (resnet18, v2) or after a point.
+_NO_STEP = r"(?<![A-Za-z\d])(?<!\d\.)(?<!\de-)(?<!seed[=_ -])(?<!run[=_ -])(?<!fold[=_ -])(?<!rank[=_ -])"
 _DEFAULTS = (
+    # Lightning's epoch=0-step=391: after one epoch, so that the iterations are the step.
+    re.compile(r"epoch=\d+-step=(?P<iteration>\d+)[^/]*$"),
     re.compile(r"(?:^|/)(?=\d)(?:(?P<epoch>\d+)ep)?(?:(?P<iteration>\d+)it)?(?:\.[A-Za-z]\w*)+$"),
     re.compile(rf"{_EPOCH}[^/]*$", re.IGNORECASE),
     re.compile(rf"{_ITERATION}[^/]*$", re.IGNORECASE),
-    re.compile(r"(?<!\d)(?P<iteration>\d+)[^/\d]*$"),
+    re.compile(rf"(?<![\d.])(?P<epoch>\d+)[_ -]?{_EPOCHS}(?![A-Za-z])[^/\d]*$", re.IGNORECASE),
+    re.compile(rf"(?<![\d.])(?P<iteration>\d+)[_ -]?{_ITERATIONS}(?![A-Za-z])[^/\d]*$", re.IGNORECASE),
+    re.compile(rf"{_NO_STEP}(?P<iteration>\d+)(?![A-Za-z\d])[^/\d]*$", re.IGNORECASE),
 )
 _PARTS = ("epoch", "iteration")
 _HOLE = re.compile(r"\{(\w+)\}|(\*)")
@@ -42,7 +50,8 @@ class StepPattern:
     Args:
         text: A regular expression with named groups, of which ``epoch`` and ``iteration`` make the step; a template
             such as ``seed{seed}/ep{epoch}.pt``; a step such as ``15ep``, which all files then have; or None, which
-            knows ``12ep``, ``ep12``, ``epoch=12``, ``step_500``, ``500it`` and takes a lone number for iterations.
+            knows ``12ep``, ``ep12``, ``epoch=12``, ``step_500``, ``500it`` and takes a lone number for iterations,
+            unless it stands after a letter or is that of a seed, run, fold or rank.
 
     Raises:
         WeightscapeError: If it is none of these.

@@ -100,7 +100,8 @@ def _files(path: str) -> list[str]:
     if not os.path.isdir(path):
         return [path]
     known = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".safetensors")
-    return [entry.path for entry in os.scandir(path) if entry.is_file() and entry.name.endswith(known)]
+    # os.path: the one of scandir raises an error for a link that leads to itself
+    return [entry.path for entry in os.scandir(path) if entry.name.endswith(known) and os.path.isfile(entry.path)]
 
 
 def find_runs(
@@ -138,7 +139,8 @@ def find_runs(
 
 
 def _run(files: Sequence[_File], step: str | None) -> FoundRun:
-    newest = max(files, key=lambda file: os.stat(file.path).st_mtime_ns)
+    # Of files with the same time, the one that is not complete is the one being written.
+    newest = max(files, key=lambda file: (os.stat(file.path).st_mtime_ns, isinstance(file.read, Unfinished)))
     whole: list[tuple[str, FileName, Snapshot]] = []
     for file in files:
         if not isinstance(file.read, Unfinished):
@@ -197,11 +199,25 @@ def _inside(checkpoint: Snapshot) -> Step | None:
 def _beside(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-        return found if isinstance(found, dict) else {}
+        return _checked(found) if isinstance(found, dict) else {}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise StoreError(f"{folder / RUN_FILE} is damaged ({error}). Remove it, or write the settings anew.") from error
+
+
+def _checked(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run file says, if it is what a Recorder writes.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    settings, length = found.get("settings", {}), found.get("iterations_per_epoch")
+    if not isinstance(settings, dict):
+        raise ValueError(f"expected settings by name, received {settings!r}")
+    if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
+        raise ValueError(f"expected at least one iteration per epoch, received {length!r}")
+    return found
 
 
 def _agreed(snapshots: Mapping[Step, Snapshot]) -> dict[str, Any]:
