@@ -48,9 +48,10 @@ class Worker:
         self.tasks: list[Task] = []
         self.has_started = self.has_begun = False
         self.connection, theirs = Pipe()
+        path = json.dumps([entry for entry in sys.path if isinstance(entry, str)])  # Python passes over all others
         with theirs, _signals_held_back():
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, str(theirs.fileno()), json.dumps(sys.path)],
+                [sys.executable, "-P", "-c", _START, str(theirs.fileno()), path],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
