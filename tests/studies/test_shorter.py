@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from weightscape.cli.opening import Opened
-from weightscape.cli.study_verbs import _print_plan
+from weightscape.cli.telling import print_plan
 from weightscape.errors import SpecificationError
 from weightscape.studies.document import read_text
 from weightscape.studies.executors.execution import run_plan
@@ -87,9 +87,9 @@ def test_a_longer_run_takes_the_missing_epochs_alone_and_ends_in_the_same_bytes(
     found = _shorter(plan, store)
     assert found is not None
     assert found.key == short.key
-    _print_plan(Opened(plan, store, None), as_json=False)
+    print_plan(Opened(plan, store, None), as_json=False)
     assert "1 of them continues a shorter run" in capsys.readouterr().out
-    _print_plan(Opened(plan, store, None), as_json=True)
+    print_plan(Opened(plan, store, None), as_json=True)
     assert json.loads(capsys.readouterr().out)["continues"] == {next(iter(plan.tasks)): short.key}
     epochs_taken.clear()
     continued = _run(plan, store)
