@@ -16,6 +16,7 @@ import pytest
 from weightscape.cli.opening import Opened
 from weightscape.cli.telling import print_plan
 from weightscape.errors import SpecificationError
+from weightscape.report.provenance import mixtures
 from weightscape.studies.document import read_text
 from weightscape.studies.executors.execution import run_plan
 from weightscape.studies.executors.shorter import find_shorter
@@ -23,7 +24,7 @@ from weightscape.studies.plan import Plan
 from weightscape.studies.planning import plan_study
 from weightscape.studies.sources import Sources
 from weightscape.studies.specification import validate_study
-from weightscape.studies.workspace.record import Record
+from weightscape.studies.workspace.record import Record, sealed
 from weightscape.studies.workspace.store import Store
 
 STUDY = """
@@ -129,6 +130,21 @@ def test_another_run_is_not_continued(tmp_path: Path, recipe: str) -> None:
     text = STUDY.format(epochs=2, recipe="", keep="ends").replace("batch_size: 256, ", f"batch_size: 256, {recipe}")
     text = text.replace("batch_size: 256, batch_size", "batch_size")
     assert _shorter(plan_study(validate_study(read_text(text)), sources=Sources()), store) is None
+
+
+def test_what_a_run_went_on_from_is_recorded_and_counts_when_rows_are_mixed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    short = _run(_plan(1), store)
+    assert "earlier" not in short.content["environment"]
+    plan = _plan(2)
+    assert _run(plan, store).content["environment"]["earlier"] == short.key
+    assert mixtures(plan, store) == []
+    content = json.loads((short.folder / "object.json").read_text())
+    content["environment"]["processor"] = "another"
+    (short.folder / "object.json").write_text(json.dumps(sealed(content)))
+    (warning,) = mixtures(plan, Store(tmp_path))
+    assert "different processors" in warning
+    assert "another (1 of trained)" in warning
 
 
 def test_a_damaged_shorter_run_is_not_used(tmp_path: Path) -> None:

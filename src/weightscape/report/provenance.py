@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from weightscape.studies.plan import Plan
+from weightscape.studies.workspace.record import EARLIER
 from weightscape.studies.workspace.store import Store
 
 # A difference in one of these may change the numbers, if only in the last digits.
@@ -19,6 +21,8 @@ def environments(plan: Plan, store: Store) -> dict[str, Counter[str]]:
         record = store.get(key)
         facts: dict[str, Any] = record.content["environment"] if record else {}
         for name, value in facts.items():
+            if name == EARLIER:
+                value = "a shorter run"  # of hundreds of keys nobody learns anything
             found.setdefault(name, Counter())[_text(value)] += 1
     return found
 
@@ -36,16 +40,15 @@ def mixtures(plan: Plan, store: Store) -> list[str]:
     """Return a sentence for each difference in the environments of the tasks that may show in the numbers.
 
     Each says which stages have how many rows of which value. Tasks that do not load torch use no threads of it and
-    count for none.
+    count for none. A row that goes on from a shorter run counts for what that one was computed with, too.
     """
     found: dict[str, dict[str, Counter[str]]] = {name: {} for name in _MATTERS}
     for stage, planned in plan.stages.items():
         for key in dict.fromkeys(row.key for row in planned.rows):
-            record = store.get(key) if key in plan.tasks else None
-            facts: dict[str, Any] = record.content["environment"] if record else {}
+            facts = list(_surroundings(key, store)) if key in plan.tasks else []
             for name in _MATTERS:
-                if facts.get(name) is not None:
-                    found[name].setdefault(str(facts[name]), Counter())[stage] += 1
+                for value in {str(known[name]) for known in facts if known.get(name) is not None}:
+                    found[name].setdefault(value, Counter())[stage] += 1
     return [
         f"Rows were computed with different {name if name.endswith('s') else name + 's'}: "
         + "; ".join(f"{value} ({_rows(found[name][value])})" for value in sorted(found[name]))
@@ -53,6 +56,14 @@ def mixtures(plan: Plan, store: Store) -> list[str]:
         for name in _MATTERS
         if len(found[name]) > 1
     ]
+
+
+def _surroundings(key: str | None, store: Store) -> Iterator[dict[str, Any]]:
+    """Yield what a result was computed with, and what the shorter ones that it goes on from were, as far as known."""
+    while key and (record := store.get(key)):
+        facts: dict[str, Any] = record.content["environment"]
+        yield facts
+        key = facts.get(EARLIER)
 
 
 def _rows(stages: Counter[str]) -> str:

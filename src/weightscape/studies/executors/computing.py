@@ -16,6 +16,7 @@ from weightscape.studies.binding import Bound
 from weightscape.studies.executors.outcomes import Outcome
 from weightscape.studies.executors.shorter import find_shorter
 from weightscape.studies.plan import Task
+from weightscape.studies.workspace.record import EARLIER
 from weightscape.studies.workspace.store import Record, Store
 
 _LOG = logging.getLogger(__name__)
@@ -65,10 +66,12 @@ def _compute(task: Task, store: Store, context: Context) -> Record:
     call = call_of(task, store)
     assert context.partial is not None
     context.partial.mkdir(parents=True, exist_ok=True)
-    context = replace(context, earlier=find_shorter(task, store, device=context.device))
+    shorter = find_shorter(task, store, device=context.device)
+    context = replace(context, earlier=shorter)
     result = task.operation(**call, **({"context": context} if task.operation.takes_context else {}))
     check_result(task, result)
-    return store.publish(task, result, seconds=time.perf_counter() - started, device=context.device)
+    how = {} if shorter is None else {EARLIER: shorter.key}
+    return store.publish(task, result, seconds=time.perf_counter() - started, device=context.device, how=how)
 
 
 def call_of(task: Task, store: Store) -> dict[str, Any]:

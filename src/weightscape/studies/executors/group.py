@@ -114,7 +114,7 @@ class _Group:
             if isinstance(made, Exception):
                 raise made
             check_result(task, made)
-            self._store.publish(task, made, seconds=seconds, device=device, together=how)
+            self._store.publish(task, made, seconds=seconds, device=device, how={"together": how} if how else {})
         except Exception as error:  # a member that fails must not stop the others
             write_log(self._store.log_file(task.key), traceback.format_exc())
             return Outcome("failed", f"{type(error).__name__}: {error}", seconds)

@@ -12,14 +12,13 @@ from weightscape.results import Result
 from weightscape.studies.binding import identities
 from weightscape.studies.plan import Task
 from weightscape.studies.workspace.artefacts import save_artefact
-from weightscape.studies.workspace.environment import environment
 from weightscape.studies.workspace.files import make_durable
 from weightscape.studies.workspace.record import OBJECT, checksums, sealed
 
 _FORMAT = 1
 
 
-def write_object(folder: Path, task: Task, result: Result, *, seconds: float, device: str, together: str = "") -> None:
+def write_object(folder: Path, task: Task, result: Result, *, seconds: float, surroundings: Mapping[str, Any]) -> None:
     """Write a result into a folder that nobody sees yet, durably.
 
     Args:
@@ -27,14 +26,12 @@ def write_object(folder: Path, task: Task, result: Result, *, seconds: float, de
         task: What was computed.
         result: What came out.
         seconds: Time that it took.
-        device: Where.
-        together: How it was computed together with others, if it was.
+        surroundings: What it was computed with, and how.
     """
     for field, artefact in task.operation.outputs.items():
         save_artefact(artefact, getattr(result, field), folder, field)
     files = checksums(folder)
     _link_equal(folder, files)
-    surroundings = environment(device) | ({"together": together} if together else {})
     content = _describe(task, result, seconds=seconds, surroundings=surroundings, files=files)
     plain = json.loads(json.dumps(content))
     (folder / OBJECT).write_text(json.dumps(sealed(plain), indent=1), encoding="utf-8")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pyarrow
 
 OBJECT = "object.json"
+EARLIER = "earlier"
+"""Entry of the environment: the key of a shorter result that the computation was given to go on from."""
 TABLES = ".parquet"
 """How the names of the files end that hold tables."""
 _SEAL = "seal"

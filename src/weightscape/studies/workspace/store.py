@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from weightscape.errors import StoreError
 from weightscape.results import Result
 from weightscape.studies.plan import Task
+from weightscape.studies.workspace.environment import environment
 from weightscape.studies.workspace.files import make_durable, reason
 from weightscape.studies.workspace.locks import Locks
 from weightscape.studies.workspace.publishing import write_object
@@ -137,7 +138,9 @@ class Store:
         """Return the file that keeps the traceback of a failed task."""
         return self.folder / "logs" / f"{key}.txt"
 
-    def publish(self, task: Task, result: Result, *, seconds: float, device: str, together: str = "") -> Record:
+    def publish(
+        self, task: Task, result: Result, *, seconds: float, device: str, how: Mapping[str, str] | None = None
+    ) -> Record:
         """Write a result and make it visible, whole, under its key.
 
         Args:
@@ -145,7 +148,7 @@ class Store:
             result: What came out.
             seconds: Time that it took.
             device: Where.
-            together: How it was computed together with others, if it was.
+            how: What else there is to say of how it was computed: together with others, from an earlier result.
 
         Raises:
             StoreError: If the folder cannot be written; nothing half-written stays visible.
@@ -153,7 +156,7 @@ class Store:
         try:
             draft = self._new_draft(task.key)
             draft.mkdir(parents=True)
-            write_object(draft, task, result, seconds=seconds, device=device, together=together)
+            write_object(draft, task, result, seconds=seconds, surroundings=environment(device) | dict(how or {}))
             self._move_into_place(task.key, draft)
         except (OSError, StoreError) as error:
             if self.get(task.key) is None:  # else another process published it meanwhile
