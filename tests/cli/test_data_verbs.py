@@ -30,6 +30,14 @@ def test_a_sheet_shows_the_classes_and_an_augmentation(cli: Cli, tmp_path: Path)
     assert not np.array_equal(first, second)
 
 
+def test_a_sheet_says_that_it_shows_no_mixup(cli: Cli, tmp_path: Path) -> None:
+    shown = [
+        cli("data", "show", "digits", "--sheet", tmp_path / "a.png", "--per-class", "1", "--augment", augment).stderr
+        for augment in ("[{name: mixup, alpha: 1}]", "flip")
+    ]
+    assert ["before mixup" in text for text in shown] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -133,6 +133,7 @@ def _draw(name: str, data_dir: Path | None, path: Path, per_class: int, split: s
     import yaml
     from pydantic import ValidationError
 
+    from weightscape.cli.printing import warn
     from weightscape.data.loading import load_data
     from weightscape.data.sheet import save_sheet
     from weightscape.data.specification import DataSettings
@@ -144,6 +145,8 @@ def _draw(name: str, data_dir: Path | None, path: Path, per_class: int, split: s
     except (ValidationError, yaml.YAMLError) as error:
         wrong = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise typer.BadParameter(wrong, param_hint="--augment") from error
+    if isinstance(settings.augment, tuple) and any(transform.name == "mixup" for transform in settings.augment):
+        warn("The sheet shows the images before mixup: it has no rows for images of two classes.")
     return save_sheet(
         load_data(settings, root=data_dir),
         path,

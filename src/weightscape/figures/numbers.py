@@ -148,7 +148,8 @@ def _refuse_duplicates(rows: pandas.DataFrame, x: str) -> None:
     raise FigureError(
         f"One value per run and {x} is expected; {first.iloc[0]['series']!r} has {len(first)} at {x} "
         f"{first.iloc[0][x]} ({first.iloc[0]['run'] or 'no seed column'}). The rows differ in: "
-        f"{', '.join(differing) or 'nothing'}. Name the setting that tells the curves apart in the option 'by'."
+        f"{', '.join(differing) or 'nothing'}. Name what tells the curves apart in the option "
+        "'by' of the figure: a setting, or a list of settings."
     )
 
 
