@@ -150,9 +150,12 @@ class Split:
     ) -> tuple[Tensor, Tensor]:
         assert pipeline.mixture is not None
         weight, partners = pipeline.mixture.partners(rows)
-        others = self._augmented(order, partners, pipeline)
+        if pipeline.mixture.whole:  # they are in this batch, augmented already
+            others, other_labels = (side.index_select(0, partners - rows.start) for side in (images, labels))
+        else:
+            others = self._augmented(order, partners, pipeline)
+            other_labels = self.labels.index_select(0, order[partners])
         classes = self.classes or (self.labels.shape[1] if self.labels.ndim > 1 else int(self.labels.max()) + 1)
-        other_labels = self.labels.index_select(0, order[partners])
         return mixed_images(images, others, weight), mixed_labels(labels, other_labels, weight, classes)
 
 
