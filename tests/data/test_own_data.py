@@ -272,8 +272,10 @@ def test_faults_of_a_function_are_named(module: str, arguments: dict[str, Any], 
 
 
 def test_wrong_folders_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="neither"):
+    with pytest.raises(DataError, match="none has this path"):
         load_data(str(tmp_path / "absent"))
+    with pytest.raises(DataError, match=r"neither \S+/absent nor \S+/absent is one"):
+        load_data("./absent")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="received all: none"):
         load_data(str(tmp_path / "empty"))

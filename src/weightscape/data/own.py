@@ -86,12 +86,14 @@ def own_path(name: str, root: str | Path | None = None) -> Path:
         DataError: If neither has it, or it is neither a folder nor a file of arrays.
     """
     path = Path(name).expanduser()
-    for found in (path, data_root(root) / path):
+    places = dict.fromkeys([path.absolute(), (data_root(root) / path).absolute()])  # one, if it is absolute itself
+    for found in places:
         if found.is_dir() or (found.is_file() and found.suffix in ARRAY_SUFFIXES):
             return found.resolve()
+    wrong = f"neither {' nor '.join(map(str, places))} is one." if len(places) > 1 else "none has this path."
     raise DataError(
         f"expected a folder of images by class, or a file of arrays ({', '.join(ARRAY_SUFFIXES)}), received {name!r}: "
-        f"neither {path.absolute()} nor {data_root(root) / path} is one."
+        f"{wrong}"
     )
 
 
