@@ -303,6 +303,23 @@ def test_threads_are_set_again_for_each_task_and_recorded(store: Store) -> None:
     assert visible_gpus() >= 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_a_task_tells_torch_to_do_is_undone_after_it(store: Store, workers: int) -> None:
+    run = run_dotted("  used: {run: toys.change_settings, grid: {seed: [0, 1, 2]}}", store, workers=workers)
+    records = [record for key in run.outcomes if (record := store.get(key))]
+    assert [record.metrics["number"] for record in records] == [0, 0, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_copy_that_a_task_makes_of_its_process_publishes_nothing(store: Store, workers: int) -> None:
+    run = run_dotted("  used: {run: toys.doubled, grid: {seed: [0, 1, 2]}}", store, workers=workers)
+    assert [outcome.status for outcome in run.outcomes.values()] == ["done"] * 3
+    records = [record for key in run.outcomes if (record := store.get(key))]
+    assert [record.metrics["number"] for record in records] == [0, 1, 2]
+
+
 def test_settings_survive_the_way_to_another_process(store: Store) -> None:
     stages = PAIRS + (
         "  other: {run: toy-make, with: {size: 1, recipe: {epochs: 3, pace: {name: slow, delay: 4}}}}\n"

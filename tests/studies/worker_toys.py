@@ -53,6 +53,38 @@ def use_torch(*, meddle: int | None = None) -> Number:
     return Number(found)
 
 
+@operation("worker-toy-settings", version=1)
+def change_settings(*, seed: int = 0) -> Number:
+    """Return how many settings of torch are not as in a new process; change all of them for whoever comes next."""
+    import torch
+
+    usual = (torch.float32, True, "highest", False)
+    found = (
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_float32_matmul_precision(),
+        torch.are_deterministic_algorithms_enabled(),
+    )
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    torch.set_float32_matmul_precision("medium")
+    torch.use_deterministic_algorithms(True)
+    return Number(sum(one != other for one, other in zip(found, usual, strict=True)))
+
+
+@operation("worker-toy-doubled", version=1)
+def doubled(*, seed: int = 0, context: Context) -> Number:
+    """Return twice, in this process and, before that, in a copy of it."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+    elif seed == 1:
+        raise ValueError("in the copy")
+    elif seed == 2:
+        context.progress(0.5, "in the copy")
+    return Number(seed if child else -1)
+
+
 @operation("worker-toy-die", version=1)
 def die(*, signal: int | None = None, code: int | None = None) -> Number:
     """End the process, by a signal or with an exit code."""

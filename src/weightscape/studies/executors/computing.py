@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import traceback
 from dataclasses import replace
@@ -68,7 +69,12 @@ def _compute(task: Task, store: Store, context: Context) -> Record:
     context.partial.mkdir(parents=True, exist_ok=True)
     shorter = find_shorter(task, store, device=context.device)
     context = replace(context, earlier=shorter)
-    result = task.operation(**call, **({"context": context} if task.operation.takes_context else {}))
+    process = os.getpid()
+    try:
+        result = task.operation(**call, **({"context": context} if task.operation.takes_context else {}))
+    finally:
+        if os.getpid() != process:  # a copy that the task has forked, of which it has let go
+            os._exit(1)
     check_result(task, result)
     how = {} if shorter is None else {EARLIER: shorter.key}
     return store.publish(task, result, seconds=time.perf_counter() - started, device=context.device, how=how)

@@ -9,6 +9,7 @@ from pathlib import Path
 from weightscape.operation import Context
 from weightscape.studies.executors.group import run_group
 from weightscape.studies.executors.ledger import Ledger
+from weightscape.studies.executors.workplaces import put_back, torch_settings
 from weightscape.studies.plan import Task
 from weightscape.together import Stack
 
@@ -32,9 +33,13 @@ def compute_here(
     def context(task: Task) -> Context:
         return context_of(task, ledger, device=device, data_root=data_root, stopping=stopping, stack=stack)
 
+    before = torch_settings()
     while not (ledger.agenda.is_finished or ledger.interrupted or stopping.is_set()):
         group = ledger.next_group()
-        run_group(group, ledger.store, context, ledger.take)
+        try:
+            run_group(group, ledger.store, context, ledger.take)
+        finally:
+            put_back(before)
         if not group and ledger.agenda.has_postponed:
             time.sleep(LOOK_SECONDS)
             ledger.resume_postponed()

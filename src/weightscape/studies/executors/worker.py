@@ -26,7 +26,7 @@ from weightscape.studies.executors.group import run_group
 from weightscape.studies.executors.messages import Begun, Halt, Order, Ready, Reply, Setup, Share, Verdict
 from weightscape.studies.executors.outcomes import Outcome
 from weightscape.studies.executors.transport import Parcel, unpack
-from weightscape.studies.executors.workplaces import use_threads
+from weightscape.studies.executors.workplaces import put_back, use_threads
 from weightscape.studies.plan import Task
 from weightscape.studies.workspace.store import Store
 
@@ -144,10 +144,12 @@ class Outbox:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self._connection, self._lock = connection, threading.Lock()
+        self._connection, self._lock, self._process = connection, threading.Lock(), os.getpid()
 
     def send(self, reply: Reply) -> None:
-        """Send a message; end this process when nobody is there to read it."""
+        """Send a message; end this process when nobody is there to read it, or a task has forked it from the worker."""
+        if os.getpid() != self._process:
+            os._exit(_ABANDONED)
         with self._lock:
             try:
                 self._connection.send(reply)
@@ -166,6 +168,7 @@ def _compute(order: Order, setup: Setup, stopping: threading.Event, outbox: Outb
         else:
             tasks.append(found)
     use_threads(setup.workplace.threads)  # a task before may have changed them
+    put_back(None)
     run_group(
         tasks,
         store,

@@ -21,6 +21,12 @@ _THREAD_VARIABLES = (
 _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 _CGROUP = Path("/sys/fs/cgroup")
 _COUNT_GPUS = "import torch; print(torch.cuda.device_count())"
+_TORCH = (
+    ("get_default_dtype", "set_default_dtype"),
+    ("is_grad_enabled", "set_grad_enabled"),
+    ("get_float32_matmul_precision", "set_float32_matmul_precision"),
+    ("are_deterministic_algorithms_enabled", "use_deterministic_algorithms"),
+)
 
 
 @dataclass(frozen=True)
@@ -134,3 +140,24 @@ def use_threads(threads: int | None) -> None:
     torch: Any = sys.modules.get("torch")
     if torch is not None and threads is not None:
         torch.set_num_threads(threads)
+
+
+def torch_settings() -> tuple[Any, ...] | None:
+    """Return what torch has been told to do in the whole of this process; None if it is not loaded."""
+    torch: Any = sys.modules.get("torch")
+    return None if torch is None else tuple(getattr(torch, get)() for get, _ in _TORCH)
+
+
+def put_back(settings: tuple[Any, ...] | None) -> None:
+    """Undo what the code of a task has told torch to do from then on, so that no task depends on those before it.
+
+    Args:
+        settings: What :func:`torch_settings` returned; None for what a new process begins with.
+    """
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        return
+    before = (torch.float32, True, "highest", False) if settings is None else settings
+    for (get, put), value in zip(_TORCH, before, strict=True):
+        if getattr(torch, get)() != value:
+            getattr(torch, put)(value)
