@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from weightscape.data.specification import DataSettings
 
 __all__ = [
-    "Entry",
     "Summary",
     "data_root",
     "describe",
