@@ -38,6 +38,7 @@ def test_two_checkpoints_become_one_self_contained_page(
     assert text.count('src="data:image/png;base64,') == 2
     assert "http" not in text.replace("http-equiv", "")
     assert "Only 60 images" in text
+    assert "\n\nBetween them the loss rises" in text  # each finding is a paragraph
     before = page.stat().st_mtime_ns
     again = cli("diagnose", *files[:2], *OPTIONS)
     assert again.stdout == done.stdout

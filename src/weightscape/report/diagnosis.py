@@ -116,7 +116,7 @@ def _write(record: Record, path: Path, names: Mapping[str, str]) -> None:
     first, second = (_short(names[name]) for name in ("source", "target"))
     report = Report(
         title=f"{first} and {second}",
-        about="\n".join(findings(metrics, settings)),
+        about="\n\n".join(findings(metrics, settings)),
         figures=_figures(tables, metrics),
         tables=tables,
         table_files={name: f"../objects/{record.key[:2]}/{record.key}/{name}.parquet" for name in _TABLES},
