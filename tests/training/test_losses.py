@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from weightscape.data.dataset import Dataset, Split
 from weightscape.errors import DataError, Interrupted, ModelError, TrainingError
+from weightscape.source import import_dotted
 from weightscape.training.evaluation import evaluate
 from weightscape.training.losses import Criterion
 from weightscape.training.recipe import Recipe
@@ -106,6 +107,12 @@ def batch_mean(logits, targets):
     return functional.cross_entropy(logits, targets)
 
 
+def overwriting(logits, targets):
+    loss = functional.cross_entropy(logits, targets.clone())
+    targets.zero_()
+    return loss
+
+
 def wrong(logits, targets):
     return logits
 """
@@ -134,6 +141,19 @@ def test_mistakes_in_a_loss_of_ones_own_are_named(own: str) -> None:
         _criterion(f"{own}.wrong").training_loss(_logits(8, 3), torch.arange(8) % 3)
     with pytest.raises(ModelError, match="cannot be imported"):
         _criterion(f"{own}.absent")
+
+
+def test_a_loss_that_writes_over_its_targets_changes_neither_data_nor_accuracy(
+    dataset: Dataset, linear: nn.Module, own: str
+) -> None:
+    labels = dataset.test.labels.clone()
+    found = evaluate(linear, dataset.test, loss=import_dotted(f"{own}.overwriting"))
+    assert found == evaluate(linear, dataset.test)
+    recipe = {"epochs": 1, "loss": f"{own}.overwriting"}
+    spoiled = train_model(linear, dataset, recipe=Recipe.model_validate(recipe), order_seed=0)
+    usual = train_model(linear, dataset, recipe=Recipe.model_validate({"epochs": 1}), order_seed=0)
+    assert (spoiled.test_accuracy, spoiled.train_accuracy) == (usual.test_accuracy, usual.train_accuracy)
+    assert torch.equal(dataset.test.labels, labels)
 
 
 def test_a_run_minimises_and_reports_the_loss_of_its_recipe(dataset: Dataset, linear: nn.Module, own: str) -> None:

@@ -75,13 +75,15 @@ class Split:
     def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield normalised images and labels in order, without augmentation; the last batch may be smaller.
 
+        Both are copies: a loss that writes over its targets leaves the split as it is.
+
         Raises:
             DataError: If the batch size is not positive.
         """
         _check_batch_size(batch_size)
         for start in range(0, len(self), batch_size):
             part = slice(start, start + batch_size)
-            yield self.normalised(part), self.labels[part]
+            yield self.normalised(part), self.labels[part].clone()
 
     def epoch(
         self, batch_size: int, *, seed: int, epoch: int, augment: Augmentation = "none"

@@ -77,12 +77,13 @@ def evaluate(
             if given.default_loss and batch.labelled:
                 check_logits(outputs, batch.targets)
             targets = batch.targets
+            # Before the loss: one of the user's own may write over what it gets.
+            hits = _hits(outputs, batch) if criterion is None else criterion.hits(outputs, targets)
             batch_loss = (
                 given.loss(outputs, batch, reduction="sum")
                 if criterion is None
                 else criterion.evaluation_loss(outputs, targets)
             )
-            hits = _hits(outputs, batch) if criterion is None else criterion.hits(outputs, targets)
             several = several or hits.is_floating_point()
             hits = hits.to(totals.dtype)
             totals += torch.stack([batch_loss.to(totals.dtype), hits.sum(), hits.square().sum()])

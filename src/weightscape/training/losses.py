@@ -87,7 +87,7 @@ class Criterion:
 
     def _own_values(self, logits: Tensor, targets: Tensor) -> Tensor:
         assert self._own is not None
-        values = self._own(logits, targets)
+        values = self._own(logits, targets.clone())  # it may write over them; they are those of the data set
         if isinstance(values, Tensor) and values.shape in {(), (len(logits),)}:
             self.is_separable = values.ndim == 1
             return values
