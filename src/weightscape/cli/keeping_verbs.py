@@ -201,15 +201,18 @@ def _print_garbage(found: Garbage, store: Store, *, removed: bool) -> None:
     words = ", ".join(f"{counts[kind]} {_NAMES[kind][counts[kind] != 1]}" for kind in _NAMES if counts[kind])
     if removed:
         print(f"Removed {words}: {size_text(found.bytes)}." if words else "There was nothing to remove.")
+    elif listed:
+        print(f"No study reaches {words}: {size_text(found.bytes)}.")
     else:
-        print(f"No study reaches {words}: {size_text(found.bytes)}." if words else "There is nothing to remove.")
+        print(f"There is nothing to remove{' but ' + words if words else ''}.")
     if found.commands:
         one = "1 result stays that a one-line command asked for"
         many = f"{found.commands} results stay that one-line commands asked for"
         print(f"{one if found.commands == 1 else many}; --all takes such results as well.")
     if found.held:
-        print(f"{found.held} things stay because another process is at work on them.")
-    if words and not removed:
+        subject = "1 thing stays" if found.held == 1 else f"{found.held} things stay"
+        print(f"{subject}, in use by another process.")
+    if listed and not removed:
         print("Nothing was removed. Do it with: weightscape gc --yes")
 
 
