@@ -1,4 +1,4 @@
-"""Which versions the tests passed with, and which this machine has."""
+"""Which versions were tried, and which this machine has."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 
 OLDEST_TORCH = "2.6.0"
-"""The oldest PyTorch with which the tests of the library were run and passed."""
+"""The oldest PyTorch that was tried; docs/how-to/install.md says how far."""
 NEWEST_TORCH = "2.15.0"
-"""The newest one."""
+"""The newest one that was tried."""
 EXTRAS = ("timm", "torchvision")
 """Libraries that nothing needs but what is named after them."""
 
@@ -28,7 +28,7 @@ def numbers(text: str) -> tuple[int, ...]:
 def torch_remedy(installed: str) -> str:
     """Return what to do about a version of PyTorch that was not tried; empty for those between two that were."""
     if numbers(installed) < numbers(OLDEST_TORCH):
-        return f"Older than {OLDEST_TORCH}, the oldest that works: install a newer one."
+        return f"Older than {OLDEST_TORCH}, the oldest that was tried: install a newer one."
     if numbers(installed) > numbers(NEWEST_TORCH):
         return f"Newer than {NEWEST_TORCH}, the newest that was tried: it may work; tell us when it does not."
     return ""

@@ -101,11 +101,9 @@ def _place(key: str) -> Path | None:
 def _temporary(parent: Path) -> Any:
     """Give a folder of this process's own; whatever the disk refuses is no error, and nothing is left behind."""
     folder: Path | None = None
-    try:
+    with contextlib.suppress(OSError):
         parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".part-", dir=parent))
-    except OSError:
-        pass
     try:
         with contextlib.suppress(OSError):
             yield folder
