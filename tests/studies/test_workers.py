@@ -21,8 +21,11 @@ from tests.studies.test_execution import planned
 from weightscape.errors import WeightscapeError
 from weightscape.operation import operation
 from weightscape.studies.executors import crew, transport
+from weightscape.studies.executors.agenda import Agenda
 from weightscape.studies.executors.execution import Event, Run, run_plan
+from weightscape.studies.executors.ledger import Ledger
 from weightscape.studies.executors.messages import Share
+from weightscape.studies.executors.outcomes import outcomes_of
 from weightscape.studies.executors.transport import pack, unpack
 from weightscape.studies.executors.worker import Outbox
 from weightscape.studies.executors.workplaces import visible_gpus
@@ -160,6 +163,35 @@ def test_a_process_that_dies_between_tasks_fails_none(store: Store) -> None:
 
     run = run_dotted("  looked: {run: toys.look, grid: {seed: [1, 2]}}", store, workers=1, listen=kill_idle)
     assert run.count("done") == 2
+
+
+def test_a_process_that_dies_before_it_begins_with_a_task_fails_none(store: Store) -> None:
+    killers: list[threading.Timer] = []
+
+    def freeze_idle(event: Event) -> None:
+        record = store.get(event.task.key)
+        if event.outcome is not None and record is not None and not killers:
+            pid = int(str(record.metrics["pid"]))
+            os.kill(pid, signal.SIGSTOP)  # it is sent the next task, and never hears of it
+            killers.append(threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)))
+            killers[0].start()
+
+    run = run_dotted("  looked: {run: toys.look, grid: {seed: [1, 2]}}", store, workers=1, listen=freeze_idle)
+    assert len(killers) == 1
+    assert run.count("done") == 2
+
+
+def test_a_task_that_nobody_begins_with_is_handed_out_a_few_times_only(store: Store) -> None:
+    plan = planned("  looked: {run: tests.studies.worker_toys.look, grid: {seed: [1]}}")
+    ledger = Ledger(Agenda(plan, outcomes_of(plan, store)), store, lambda event: None)
+    tries = 0
+    while True:
+        (task,) = ledger.next_group()
+        tries += 1
+        if not ledger.put_back(task):
+            break
+    assert 1 < tries < 10
+    assert ledger.next_group() == ()
 
 
 def test_messages_of_several_threads_arrive_whole() -> None:
