@@ -43,20 +43,28 @@ def write_idx(folder: Path, *, compress: bool, seed: int = 0) -> dict[str, np.nd
     return arrays
 
 
-def png(pixels: np.ndarray) -> bytes:
+def encoded(pixels: np.ndarray, encoding: str = "PNG") -> bytes:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
+    Image.fromarray(pixels).save(file, encoding)
     return file.getvalue()
 
 
-def write_parquet(path: Path, images: np.ndarray, labels: np.ndarray, *, image: str = "img", **options: object) -> None:
+def write_parquet(
+    path: Path,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    image: str = "img",
+    encoding: str = "PNG",
+    **options: object,
+) -> None:
     import pyarrow
     import pyarrow.parquet
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [{"bytes": png(pixels), "path": None} for pixels in images]
+    rows = [{"bytes": encoded(pixels, encoding), "path": None} for pixels in images]
     kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     table = pyarrow.table({image: pyarrow.array(rows, kind), "label": pyarrow.array(labels.tolist(), pyarrow.int64())})
     pyarrow.parquet.write_table(table, path, **options)

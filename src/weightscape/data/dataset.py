@@ -177,6 +177,8 @@ class Dataset:
         test: Images on which chosen models are reported; the official test set.
         classes: Name of each class.
         settings: The request this is the answer to.
+        lossy: Whether the pixels are a lossy copy: JPEG files of images that were published without loss. Numbers on
+            it are not those on the originals. False where JPEG is what was published, and for data of the user's own.
     """
 
     name: str
@@ -185,6 +187,7 @@ class Dataset:
     test: Split
     classes: tuple[str, ...]
     settings: DataSettings
+    lossy: bool = False
 
     @property
     def shape(self) -> tuple[int, int, int]:

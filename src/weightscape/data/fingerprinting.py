@@ -21,6 +21,8 @@ from weightscape.errors import DataError
 _BYTES = 16
 _VERSION = 1
 """Raised when the rule of the fingerprint or the decoding changes: what older versions remembered is not used."""
+_LOSSY: dict[str, bool] = {}
+"""What this process knows already, for where nothing can be remembered on the disk."""
 
 
 def fingerprint_of(entry: Entry, root: str | Path | None = None) -> str:
@@ -45,6 +47,23 @@ def remembered(entry: Entry, located: Located, what: str, find: Callable[[], str
         found = find()
         keep_text(key, found)
     return found
+
+
+def lossy_copy(entry: Entry, located: Located) -> bool:
+    """Return whether the images here are JPEG files of originals that are not: pixels that only resemble them.
+
+    Found out from the files once and remembered with their fingerprint, so that a decoded copy knows it too.
+
+    Raises:
+        DataError: If the files are damaged.
+    """
+    if located.reader != "parquet":
+        return False
+    key = source_key(entry, located)
+    if key not in _LOSSY:
+        said = remembered(entry, located, "lossy", lambda: "no" if _is_lossless(entry, located) else "yes")
+        _LOSSY[key] = said == "yes"
+    return _LOSSY[key]
 
 
 def source_key(entry: Entry, located: Located) -> str:

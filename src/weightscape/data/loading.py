@@ -14,7 +14,7 @@ from weightscape.data.catalogue import check_classes, describe
 from weightscape.data.dataset import Dataset, Split
 from weightscape.data.entry import Entry
 from weightscape.data.files import Located, locate
-from weightscape.data.fingerprinting import refuse_other_data_set, source_key
+from weightscape.data.fingerprinting import lossy_copy, refuse_other_data_set, source_key
 from weightscape.data.normalisation import moments
 from weightscape.data.official import Official, is_kept, official_set, read_official
 from weightscape.data.sources import source_kind
@@ -58,13 +58,14 @@ def load_data(
             from weightscape.data.downloads import prepare
 
             prepare(entry.name, root)
-        pieces = _pieces_of_catalogue(entry, locate(entry, root), spec)
+        located = locate(entry, root)
+        pieces, lossy = _pieces_of_catalogue(entry, located, spec), lossy_copy(entry, located)
     else:
         from weightscape.data.own import own_data
 
         own = own_data(spec.name, spec.arguments, size=spec.size, root=root)
-        entry, pieces = own.entry, _cut(own.entry, own.train, own.test, spec)
-    return _dataset(entry, pieces, spec, device)
+        entry, pieces, lossy = own.entry, _cut(own.entry, own.train, own.test, spec), False
+    return _dataset(entry, pieces, spec, device, lossy=lossy)
 
 
 def _pieces_of_catalogue(entry: Entry, located: Located, settings: DataSettings) -> Pieces:
@@ -121,14 +122,17 @@ def _labels(entry: Entry, settings: DataSettings) -> tuple[int, ...]:
     return tuple(range(len(entry.classes))) if settings.classes is None else settings.classes
 
 
-def _dataset(entry: Entry, pieces: Pieces, settings: DataSettings, device: str | torch.device) -> Dataset:
+def _dataset(
+    entry: Entry, pieces: Pieces, settings: DataSettings, device: str | torch.device, *, lossy: bool
+) -> Dataset:
     mean, std = map(torch.tensor, moments(settings.normalise, (entry.mean, entry.std)))
     names = tuple(entry.classes[label] for label in _labels(entry, settings))
     splits = {
         part: Split(piece.images, piece.labels, piece.indices, mean, std, len(names)).to(device)
         for part, piece in pieces.items()
     }
-    return Dataset(entry.name, **splits, classes=names, settings=settings)
+    train, validation, test = (splits[part] for part in ("train", "validation", "test"))
+    return Dataset(entry.name, train, validation, test, names, settings, lossy)
 
 
 def resized(images: Tensor, size: int | None, *, chunk: int = 8192) -> Tensor:
