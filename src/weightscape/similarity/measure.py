@@ -1,0 +1,304 @@
+"""Measures of similarity by name, with what each of them declares about itself. Loads no torch.
+
+A measure is a small decorated function: of two layers' geometries (``grams``), of the moments of two layers' channels
+(``moments``), of two matrices of activations (``activations``) or of two networks' outputs (``outputs``). What it
+declares (range, symmetry, invariances, samples needed, cost, source) is in the docs and is held to by property tests.
+
+A new measure is one function in ``measures/``, one line in ``MeasureName`` and ``_HOMES``, one test against an
+independent computation, and one line in the documentation; a test fails where one of them is missing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
+
+from weightscape.errors import DataError, ModelError, WeightscapeError, did_you_mean
+from weightscape.source import import_dotted
+
+Function = TypeVar("Function", bound=Callable[..., float])
+
+MeasureName: TypeAlias = Literal[
+    "linear-cka",
+    "linear-cka-debiased",
+    "minibatch-cka",
+    "rbf-cka",
+    "mean-cca",
+    "mean-squared-cca",
+    "svcca",
+    "pwcca",
+    "procrustes",
+    "angular-procrustes",
+    "orthogonal-distance",
+    "linear-regression",
+    "rsa-pearson",
+    "rsa-spearman",
+    "l2",
+    "semi-match",
+    "one-to-one-match",
+    "knn-jaccard",
+    "prediction-agreement",
+    "output-kl",
+    "mistakes-jaccard",
+    "mistakes-kappa",
+]
+"""The names of the bundled measures."""
+
+_HOMES: dict[str, str] = {
+    "linear-cka": "linear_cka",
+    "linear-cka-debiased": "linear_cka",
+    "minibatch-cka": "minibatch_cka",
+    "rbf-cka": "rbf_cka",
+    "mean-cca": "canonical_correlation",
+    "mean-squared-cca": "canonical_correlation",
+    "svcca": "canonical_correlation",
+    "pwcca": "projection_weighted",
+    "procrustes": "procrustes",
+    "angular-procrustes": "procrustes",
+    "orthogonal-distance": "procrustes",
+    "linear-regression": "linear_regression",
+    "rsa-pearson": "dissimilarities",
+    "rsa-spearman": "dissimilarities",
+    "l2": "squared_difference",
+    "semi-match": "channel_matching",
+    "one-to-one-match": "channel_matching",
+    "knn-jaccard": "neighbours",
+    "prediction-agreement": "outputs",
+    "output-kl": "outputs",
+    "mistakes-jaccard": "mistakes",
+    "mistakes-kappa": "mistakes",
+}
+
+Kind: TypeAlias = Literal["similarity", "distance"]
+Sums: TypeAlias = Literal["grams", "moments", "activations", "outputs"]
+Invariance: TypeAlias = Literal[
+    "orthogonal", "isotropic-scale", "translation", "invertible-linear", "unit-permutation", "sample-permutation"
+]
+_IMPLIED: dict[str, tuple[Invariance, ...]] = {
+    "invertible-linear": ("orthogonal", "isotropic-scale", "unit-permutation"),
+    "orthogonal": ("unit-permutation",),
+}
+
+
+class UndefinedMeasure(DataError):
+    """A measure has no value for these representations: a layer that is constant, networks without mistakes, ..."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A registered measure.
+
+    Attributes:
+        name: The name in studies, on the command line and in tables.
+        kind: A similarity is largest, a distance is 0, for equal representations.
+        low: Smallest possible value.
+        high: Largest possible value; infinite where there is none.
+        symmetric: Whether exchanging the two representations leaves the value.
+        invariances: Changes of either representation that leave the value; ``sample-permutation`` is of both alike.
+        minimum_samples: Fewer rows than these are refused.
+        sample_rule: What else the number of samples must satisfy; empty where nothing.
+        biased: Whether its expectation depends on the number of samples, so that values at different numbers cannot be
+            compared and unrelated representations do not score what they should.
+        cost: Operations for n samples and d units, once sums and geometries are there.
+        source: The paper.
+        functions: How it is computed, by what from; the first is what shared sums are kept for.
+    """
+
+    name: str
+    kind: Kind
+    low: float
+    high: float
+    symmetric: bool
+    invariances: frozenset[Invariance]
+    minimum_samples: int
+    sample_rule: str
+    biased: bool
+    cost: str
+    source: str
+    functions: dict[Sums, Callable[..., float]] = field(repr=False, compare=False)
+
+    @property
+    def sums(self) -> Sums:
+        """What the measure is computed from in a comparison of many layers."""
+        return next(iter(self.functions))
+
+    @property
+    def function(self) -> Callable[..., float]:
+        """The function that was decorated."""
+        return self.functions[self.sums]
+
+    @property
+    def summary(self) -> str:
+        """The first line of the function's docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    @property
+    def options(self) -> dict[str, inspect.Parameter]:
+        """The keyword-only parameters by name."""
+        parameters = inspect.signature(self.function).parameters
+        return {name: parameter for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY}
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the right classes must be given as the option ``labels``."""
+        return "labels" in self.options
+
+    @property
+    def best(self) -> float:
+        """The value of a representation with itself: 0 of a distance, the largest of a similarity."""
+        return 0.0 if self.kind == "distance" else self.high
+
+    def __call__(self, first: Any, second: Any, **options: Any) -> float:
+        """Return the value for two matrices of activations (n, d), the same n samples in the same order."""
+        from weightscape.similarity.computing import of_activations
+
+        return of_activations(self, first, second, **options)
+
+    def from_grams(self, first: Any, second: Any, **options: Any) -> float:
+        """Return the value for two Gram matrices or geometries of the same samples."""
+        from weightscape.similarity.computing import of_grams
+
+        return of_grams(self, first, second, **options)
+
+    def from_moments(self, moments: Any, **options: Any) -> float:
+        """Return the value for the joint moments of two layers' channels."""
+        from weightscape.similarity.computing import of_moments
+
+        return of_moments(self, moments, **options)
+
+    def also_from(self, sums: Sums) -> Callable[[Function], Function]:
+        """Register how the measure is computed from other sums as well, to the same value and with the same options."""
+
+        def register(function: Function) -> Function:
+            self.functions[sums] = function
+            return function
+
+        return register
+
+    def function_of(self, sums: Sums) -> Callable[..., float]:
+        """Return how the measure is computed from `sums`.
+
+        Raises:
+            DataError: If it cannot be; says from what it can.
+        """
+        if sums not in self.functions:
+            possible = " or ".join(self.functions)
+            raise DataError(f"The measure {self.name!r} is computed from {possible}; it cannot be had from {sums}.")
+        return self.functions[sums]
+
+    def clipped(self, value: float) -> float:
+        """Return the value without what rounding put outside of the range.
+
+        Raises:
+            UndefinedMeasure: If the value is not a number.
+        """
+        if math.isnan(value):
+            raise UndefinedMeasure(
+                f"{self.name!r} has no value here (0/0): look for a constant or zero representation."
+            )
+        return min(max(value, self.low), self.high)
+
+
+_REGISTERED: dict[str, Measure] = {}
+
+
+def measure(
+    name: str,
+    *,
+    kind: Kind = "similarity",
+    low: float = 0.0,
+    high: float = 1.0,
+    symmetric: bool = True,
+    invariances: Iterable[Invariance] = (),
+    sums: Sums = "grams",
+    minimum_samples: int = 2,
+    sample_rule: str = "",
+    biased: bool = True,
+    cost: str,
+    source: str,
+) -> Callable[[Callable[..., float]], Measure]:
+    """Register the decorated function as a measure; what it declares is described at :class:`Measure`.
+
+    Args:
+        name: The name in studies and tables.
+        kind: Similarity or distance.
+        low: Smallest possible value.
+        high: Largest possible value.
+        symmetric: Whether the order of the two representations matters not.
+        invariances: What leaves the value; what one of them implies need not be written.
+        sums: What the decorated function takes: two geometries, moments, two matrices, or two matrices of logits.
+        minimum_samples: Fewer rows than these are refused.
+        sample_rule: What else the number of samples must satisfy.
+        biased: Whether its expectation depends on the number of samples.
+        cost: Operations for n samples and d units.
+        source: The paper.
+
+    Raises:
+        WeightscapeError: If the name is taken, or an invariance is not known.
+    """
+    unknown = sorted(set(invariances) - set(get_args(Invariance)))
+    if unknown:
+        raise WeightscapeError(f"Measure {name!r}: {did_you_mean(unknown[0], get_args(Invariance))}")
+    implied = [more for one in invariances for more in _IMPLIED.get(one, ())]
+
+    def register(function: Callable[..., float]) -> Measure:
+        other = _REGISTERED.get(name)
+        if other is not None and _identity(other.function) != _identity(function):
+            raise WeightscapeError(f"A measure's name is used once; {name!r} is {_identity(other.function)} already.")
+        _REGISTERED[name] = Measure(
+            name, kind, low, high, symmetric, frozenset([*invariances, *implied]),
+            minimum_samples, sample_rule, biased, cost, source, {sums: function},
+        )  # fmt: skip
+        return _REGISTERED[name]
+
+    return register
+
+
+def measure_names() -> tuple[str, ...]:
+    """Return the names of the bundled measures and of those registered since, without loading any."""
+    return tuple(dict.fromkeys([*_HOMES, *_REGISTERED]))
+
+
+def find_measure(name: str) -> Measure:
+    """Return a measure by its name, or the user's own at its dotted path (``module.function``).
+
+    Raises:
+        DataError: If there is none; the message has the closest name.
+    """
+    if name not in _REGISTERED and name in _HOMES:
+        importlib.import_module(f"weightscape.similarity.measures.{_HOMES[name]}")
+    if name in _REGISTERED:
+        return _REGISTERED[name]
+    try:
+        found = import_dotted(name) if "." in name or ":" in name else None
+    except ModelError as error:
+        raise DataError(f"No measure {name!r}: {error}") from error
+    if not isinstance(found, Measure):
+        raise DataError(
+            f"{name!r} is no measure. {did_you_mean(name, measure_names())} "
+            "A measure of your own is a function decorated with @measure, named by its dotted path: module.function."
+        )
+    return found
+
+
+def check_options(measure: Measure, options: Mapping[str, Any]) -> None:
+    """Check that a measure takes the options, and that none is missing which it must have.
+
+    Raises:
+        DataError: Naming the options that it takes.
+    """
+    for name in options:
+        if name not in measure.options:
+            taken = did_you_mean(name, measure.options) or "It takes no options."
+            raise DataError(f"The measure {measure.name!r} has no option {name!r}. {taken}")
+    for name, parameter in measure.options.items():
+        if parameter.default is parameter.empty and name not in options:
+            raise DataError(f"The measure {measure.name!r} needs the option {name!r}.")
+
+
+def _identity(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{getattr(function, '__qualname__', function)}"
