@@ -15,7 +15,7 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, get_type_hints, runtime_checkable
@@ -32,6 +32,8 @@ from weightscape.together import Stack, Together
 
 Keeps: TypeAlias = Callable[[Mapping[str, Any]], Collection[str] | None]
 """Which steps a trajectory will have, from settings as plain data; None where these do not say."""
+ArchitectureOf: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
+"""The architecture of weights that were made, from settings as plain data; None where they are of no network."""
 
 
 @runtime_checkable
@@ -79,6 +81,8 @@ class Operation:
         expansion: How its settings become several rows; None if they are one.
         keeps: Which steps its trajectory will have; a reference to another one is an error of planning. None if that is
             known only when it has run.
+        architectures: By output, which architecture its weights have, where that is not the setting ``model``. What is
+            computed on them inherits it.
     """
 
     name: str
@@ -88,6 +92,7 @@ class Operation:
     continues: Continues | None = None
     expansion: Expansion | None = None
     keeps: Keeps | None = None
+    architectures: Mapping[str, ArchitectureOf] = field(default_factory=dict)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Result:
         """Run the function."""
@@ -125,8 +130,21 @@ class Operation:
     def outputs(self) -> dict[str, str]:
         """The artefact fields of the result: type by field name. The other fields are metrics."""
         hints = get_type_hints(self._hints["return"], localns=dict(ARTEFACTS))
-        names = [field.name for field in fields(self._hints["return"])]
+        names = [declared.name for declared in fields(self._hints["return"])]
         return {name: hints[name].__name__ for name in names if is_artefact(hints[name])}
+
+    def made(self, output: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is known of an output from the settings of its row: these, with its architecture as ``model``.
+
+        Args:
+            output: Name of the output.
+            settings: The settings as plain data.
+        """
+        if output not in self.architectures:
+            return dict(settings)
+        architecture = self.architectures[output](settings)
+        others = {name: value for name, value in settings.items() if name != "model"}
+        return others if architecture is None else {**others, "model": dict(architecture)}
 
     @property
     def takes_context(self) -> bool:
@@ -154,6 +172,7 @@ def operation(
     continues: Continues | None = None,
     expansion: Expansion | None = None,
     keeps: Keeps | None = None,
+    architectures: Mapping[str, ArchitectureOf] | None = None,
 ) -> Callable[[Callable[..., Result]], Operation]:
     """Register the decorated function as an operation.
 
@@ -164,13 +183,14 @@ def operation(
         continues: How a task goes on from the result of a shorter one.
         expansion: How its settings become several rows, where they stand for files.
         keeps: Which steps its trajectory will have, where its settings say it.
+        architectures: By output, which architecture its weights have, where that is not the setting ``model``.
 
     Raises:
         WeightscapeError: If the signature cannot serve as a schema.
     """
 
     def register(function: Callable[..., Result]) -> Operation:
-        made = Operation(name, version, function, together, continues, expansion, keeps)
+        made = Operation(name, version, function, together, continues, expansion, keeps, dict(architectures or {}))
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
                 raise WeightscapeError(f"Operation {name!r}: the signature is the schema and cannot have {parameter}.")

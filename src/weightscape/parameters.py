@@ -1,4 +1,4 @@
-"""What fills the positional parameters of operations: artefacts, stood for by name so that no torch is loaded."""
+"""What the parameters of operations declare: artefacts, stood for by name so that no torch is loaded, and marks."""
 
 from __future__ import annotations
 
@@ -35,6 +35,18 @@ SQL_KEYWORDS = frozenset(
     xmltable
     """.split()  # noqa: SIM905 (a wall of quotes says less)
 )
+
+
+class Positional:
+    """Mark of a setting that the one-line command takes by its place, after the inputs.
+
+    >>> from typing import Annotated
+    >>> Layer = Annotated[str, Positional]  # weightscape stitch FRONT BACK FRONT_LAYER
+    """
+
+
+class Inherited:
+    """Mark of a setting with the default None that inputs supply where they can, as they do for required settings."""
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from weightscape.data.specification import DataSpec
 from weightscape.errors import Interrupted, ModelError
+from weightscape.models.architecture import Architecture
 from weightscape.operation import Context, operation
+from weightscape.parameters import Positional
 from weightscape.results import Result
 
 if TYPE_CHECKING:
     from weightscape.results import Table
+    from weightscape.weights.algebra import Weights
 
 
 class Pace(BaseModel):
@@ -103,3 +107,35 @@ def explained(*, loud: bool = False) -> Joined:
 def complain() -> Joined:
     """Fail with a message of two lines, one of them indented."""
     raise ModelError("one thing\n  and another")
+
+
+@dataclass(frozen=True)
+class Named(Result):
+    front: str
+    back: str
+    layers: str
+
+
+@operation("cli-toy-glue", version=1)
+def glue(
+    front: Weights,
+    back: Weights,
+    *,
+    front_layer: Annotated[str, Positional],
+    back_layer: Annotated[str | None, Positional] = None,
+    front_model: Architecture,
+    back_model: Architecture,
+    data: DataSpec,
+) -> Named:
+    """Tell two networks apart.
+
+    Args:
+        front: The first network.
+        back: The second network.
+        front_layer: Where the first one ends.
+        back_layer: Where the second one begins; there as well by default.
+        front_model: Architecture of the first.
+        back_model: Architecture of the second.
+        data: The data set.
+    """
+    return Named(front_model.name, back_model.name, f"{front_layer}-{back_layer or front_layer}")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args
 
-from weightscape.cli.signatures import option_flag
+from weightscape.cli.signatures import place_of
 from weightscape.errors import Problem, SpecificationError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def study_of(name: str, operation: Operation, given: Mapping[str, Any], wrong: l
     document.places |= {(*base, "from", key): key.upper() for key in inputs} | {(*base, "where"): "--where"}
     for key, text in settings.items():
         content["with"][key] = _setting(operation, key, text, wrong)
-        document.places[(*base, "with", key)] = option_flag(key)
+        document.places[(*base, "with", key)] = place_of(operation, key)
     for text in given["overrides"] or ():
         if re.match(r"\s*[\w.]+\s*=", text):
             with _collected(wrong, f"--set {text}"):
@@ -46,11 +47,16 @@ def study_of(name: str, operation: Operation, given: Mapping[str, Any], wrong: l
 
 
 def _setting(operation: Operation, key: str, text: str, wrong: list[Problem]) -> Any:
-    """Return the value of a setting; what is no YAML, such as ``*.pt``, is the text itself where one is taken."""
+    """Return the value of a setting.
+
+    What is no YAML, such as ``*.pt``, is the text itself where one is taken; so is a number where nothing but text is,
+    for layers may be called ``0``.
+    """
     found: list[Problem] = []
-    value = _value(text, option_flag(key), found)
-    takes_text = str in _members(operation.settings.model_fields[key].annotation)
-    if found and takes_text:
+    value = _value(text, place_of(operation, key), found)
+    taken = _members(operation.settings.model_fields[key].annotation)
+    only_text = str in taken and set(taken) <= {str, NoneType, str | None}
+    if (found and str in taken) or (only_text and isinstance(value, int | float)):
         return text
     wrong += found
     return value
@@ -76,7 +82,7 @@ def _collected(wrong: list[Problem], flag: str) -> Iterator[None]:
         wrong += [Problem(flag, item.expected, item.received, item.remedy) for item in error.problems]
 
 
-def as_flags(problem: Problem) -> Problem:
+def as_flags(operation: Operation, problem: Problem) -> Problem:
     """Return a problem whose place is a flag, not a line of a study that nobody wrote."""
     match = re.fullmatch(r"(?P<place>.*?) ?\(stages\.\w+(?:\.with(?:\.(?P<option>[\w.]+))?)?.*\)", problem.where)
     if match is None:
@@ -86,5 +92,5 @@ def as_flags(problem: Problem) -> Problem:
         place = re.sub(r"^--set \w+\.", "--set ", place)
     elif option:
         head, _, nested = option.partition(".")
-        place = option_flag(head) + (f" ({option})" if nested else "")
+        place = place_of(operation, head) + (f" ({option})" if nested else "")
     return Problem(place, problem.expected, problem.received, problem.remedy)

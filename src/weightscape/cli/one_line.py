@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from weightscape.cli import completion, options
-from weightscape.cli.signatures import default_text, description, meanings, option_flag, type_text
+from weightscape.cli.signatures import default_text, description, is_positional, meanings, option_flag, type_text
 from weightscape.cli.verbs import leave
 from weightscape.errors import Problem, SpecificationError
 
@@ -103,21 +103,12 @@ def _parameters(operation: Operation) -> list[inspect.Parameter]:
         many = taken.artefact == "Population" and len(operation.inputs) == 1
         hint: Any = Annotated[list[str], argument] if many else Annotated[str, argument]
         made.append((f"input_{name}", hint, None if taken.optional else inspect.Parameter.empty))
-    for name, field in operation.settings.model_fields.items():
-        flag = option_flag(name)
-        if flag in _RESERVED:
-            continue
-        text = (
-            f"{said.get(name, '')}{type_text(field.annotation)} {default_text(field, inherits=bool(operation.inputs))}"
-        )
-        option = typer.Option(
-            flag,
-            metavar="VALUE",
-            help=text,
-            show_default=False,
-            autocompletion=completion.values(name, field.annotation),
-        )
-        made.append((f"setting_{name}", Annotated[str | None, option], None))
+    settings = operation.settings.model_fields
+    made += [
+        _setting(operation, name, said)
+        for name in sorted(settings, key=lambda name: not is_positional(settings[name]))
+        if option_flag(name) not in _RESERVED
+    ]
     own = {name: _apart(hint) for name, hint in _OWN.items() if operation.inputs or name != "where"}
     made += [
         (name, hint, "auto" if name in {"device", "stack"} else False if name == "as_json" else None)
@@ -125,6 +116,24 @@ def _parameters(operation: Operation) -> list[inspect.Parameter]:
     ]
     kind = inspect.Parameter.KEYWORD_ONLY
     return [inspect.Parameter(name, kind, default=default, annotation=hint) for name, hint, default in made]
+
+
+def _setting(operation: Operation, name: str, said: Mapping[str, str]) -> tuple[str, Any, Any]:
+    """Return a setting as a parameter of the command: an argument if it is marked as positional, else an option."""
+    field = operation.settings.model_fields[name]
+    by_place, needed = is_positional(field), field.is_required()
+    where_from = default_text(field, inherits=bool(operation.inputs) and not by_place)
+    common: dict[str, Any] = {
+        "help": f"{said.get(name, '')}{type_text(field.annotation)}{'' if by_place and needed else ' ' + where_from}",
+        "show_default": False,
+        "autocompletion": completion.values(name, field.annotation),
+    }
+    if not by_place:
+        option = typer.Option(option_flag(name), metavar="VALUE", **common)
+        return f"setting_{name}", Annotated[str | None, option], None
+    argument = typer.Argument(metavar=name.upper(), **common)
+    hint: Any = Annotated[str, argument] if needed else Annotated[str | None, argument]
+    return f"setting_{name}", hint, inspect.Parameter.empty if needed else None
 
 
 def _apart(hint: Any) -> Any:
@@ -144,18 +153,22 @@ def _run(name: str, operation: Operation, given: Mapping[str, Any]) -> int:
     from weightscape.cli.flags import as_flags, study_of
     from weightscape.cli.opening import Opened, open_store, plan_with_figures
     from weightscape.cli.pages import tell_results
-    from weightscape.cli.recognition import with_recognised_model
+    from weightscape.cli.recognition import with_recognised_models
     from weightscape.cli.running import compute, exit_code, report_failures
 
-    given = with_recognised_model(operation, given)
     store = open_store(given["workspace"])
+    given = with_recognised_models(operation, given, store)
     wrong: list[Problem] = []
     study = study_of(name, operation, given, wrong)
     try:
         opened = Opened(plan_with_figures(study, store, given["data_dir"]), store, given["data_dir"])
     except SpecificationError as error:
         reported = {problem.where for problem in wrong}
-        found = [problem for problem in map(as_flags, error.problems) if problem.where not in reported]
+        found = [
+            problem
+            for problem in (as_flags(operation, item) for item in error.problems)
+            if problem.where not in reported
+        ]
         raise SpecificationError([*wrong, *found]) from error
     if wrong:
         raise SpecificationError(wrong)

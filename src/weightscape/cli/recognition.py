@@ -1,77 +1,149 @@
-"""The architecture of weights in files, where the user does not say it and their tensors do."""
+"""The architectures of weights in files, where the user does not say them and their tensors do."""
 
 from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from weightscape.cli.signatures import option_flag
 from weightscape.errors import Problem, SpecificationError
 
 if TYPE_CHECKING:
+    from weightscape.models.recognition import Shapes
     from weightscape.operation import Operation
+    from weightscape.studies.workspace.store import Store
+
+_MODEL, _DATA = "model", "data"
 
 
-def with_recognised_model(operation: Operation, given: Mapping[str, Any]) -> dict[str, Any]:
+def with_recognised_models(operation: Operation, given: Mapping[str, Any], store: Store) -> dict[str, Any]:
     """Return the options with ``--model`` filled in, where an input is a file whose tensors fit one architecture.
+
+    An operation that has one option for each input, such as ``--front-model``, takes files of different architectures.
 
     Args:
         operation: What is called.
         given: Its inputs, settings and options as typed.
+        store: The workspace, which knows the data of inputs that are no files.
 
     Raises:
         SpecificationError: If the tensors fit no bundled architecture, or several.
     """
     files = _files(operation, given)
-    if not files:
+    asked = {option: paths for option, names in _owners(operation, given) if (paths := _of(files, names))}
+    data = _data(operation, given, store) if asked else None
+    if data is None:
         return dict(given)
+    found = dict(given)
+    for option, paths in asked.items():
+        settings = _recognised(operation, option, paths, data)
+        if settings is not None:
+            found[f"setting_{option}"] = json.dumps(settings)
+    return found
+
+
+def _owners(operation: Operation, given: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each option that names an architecture and is not given, with the inputs whose architecture it is."""
+    fields = operation.settings.model_fields
+    own = {name: f"{name}_{_MODEL}" for name in operation.inputs if f"{name}_{_MODEL}" in fields}
+    owners = {option: [name] for name, option in own.items()}
+    if _MODEL in fields:
+        owners[_MODEL] = [name for name in operation.inputs if name not in own]
+    set_apart = [text.strip() for text in given.get("overrides") or ()]
+    for option, names in owners.items():
+        if not given.get(f"setting_{option}") and not any(text.startswith(option) for text in set_apart):
+            yield option, names
+
+
+def _files(operation: Operation, given: Mapping[str, Any]) -> dict[str, str]:
+    """Return one file of weights for each input that is one."""
+    from weightscape.studies.reference import Reference
+
+    found: dict[str, str] = {}
+    for name in operation.inputs:
+        for text in _texts(given, name):
+            reference = Reference.parse(text, name.upper())
+            files = sorted(glob.glob(reference.name)) if reference.kind == "path" else []
+            if files:
+                found.setdefault(name, files[0])
+    return found
+
+
+def _of(files: Mapping[str, str], names: list[str]) -> dict[str, str]:
+    return {name: files[name] for name in names if name in files}
+
+
+def _texts(given: Mapping[str, Any], name: str) -> list[str]:
+    texts = given.get(f"input_{name}") or ()
+    return [texts] if isinstance(texts, str) else list(texts)
+
+
+def _data(operation: Operation, given: Mapping[str, Any], store: Store) -> str | None:
+    """Return the data set as typed, else that of an input which is a result; None where nothing says it."""
+    from weightscape.studies.reference import Reference
+    from weightscape.studies.sources import Sources
+
+    if given.get(f"setting_{_DATA}"):
+        return str(given[f"setting_{_DATA}"])
+    for name in operation.inputs:
+        for text in _texts(given, name):
+            try:
+                rows = Sources(store).table(Reference.parse(text, name.upper()), name.upper()).rows
+            except SpecificationError:
+                continue  # planning says what is wrong with it
+            for row in rows:
+                if row.settings.get(_DATA) is not None:
+                    return json.dumps(row.settings[_DATA])
+    return None
+
+
+def _recognised(operation: Operation, option: str, paths: Mapping[str, str], data: str) -> dict[str, Any] | None:
+    """Return the settings of the architecture that files have in common, None where none need be said.
+
+    Raises:
+        SpecificationError: If the files differ, or their tensors fit no bundled architecture, or several.
+    """
     from weightscape.cli.network_verbs import _data_shape
     from weightscape.models.recognition import recognise, shapes_of
     from weightscape.weights.files import load_weights
 
-    shape, classes = _data_shape(given["setting_data"])
-    shapes = {name: shapes_of(load_weights(path)) for name, path in files.items()}
-    (first, path), *others = files.items()
+    shape, classes = _data_shape(data)
+    shapes = {name: shapes_of(load_weights(path)) for name, path in paths.items()}
+    (first, path), *others = paths.items()
     for name, other in others:
         if shapes[name] != shapes[first]:
             expected = f"weights with the tensors of {path}"
             received = f"{other}, {_difference(shapes[first], shapes[name])}"
             raise SpecificationError([Problem(name.upper(), expected, received)])
     found = recognise(shapes[first], shape=shape, classes=classes)
-    if len(found) != 1:
-        names = ", ".join(candidate.name for candidate in found)
-        received = f"{path}, whose tensors fit {'several: ' + names if found else 'no bundled one'}"
-        remedy = "Name it, as a bundled name, settings or a dotted path of your own: --model my_module.MyNetwork."
-        place = f"--model, for images {' x '.join(map(str, shape))} and {classes} classes"
-        raise SpecificationError([Problem(place, "the architecture of the weights", received, remedy)])
-    settings = {"name": found[0].name, **found[0].model_dump(mode="json", exclude_defaults=True)}
-    return {**given, "setting_model": json.dumps(settings)}
+    if len(found) == 1:
+        return {"name": found[0].name, **found[0].model_dump(mode="json", exclude_defaults=True)}
+    if not operation.settings.model_fields[option].is_required():
+        return None  # what is no network may be meant; the operation knows
+    names = ", ".join(candidate.name for candidate in found)
+    fits = f"several: {names}" if found else f"no bundled one{_closest(shapes[first], shape, classes)}"
+    remedy = "Name it, as a bundled name, settings or a dotted path of your own: {} my_module.MyNetwork."
+    flag = option_flag(option)
+    place = f"{flag}, for images {' x '.join(map(str, shape))} and {classes} classes"
+    received = f"{path}, whose tensors fit {fits}"
+    problem = Problem(place, "the architecture of the weights", received, remedy.format(flag))
+    raise SpecificationError([problem])
 
 
-def _difference(expected: Mapping[str, tuple[int, ...]], received: Mapping[str, tuple[int, ...]]) -> str:
+def _closest(shapes: Shapes, shape: tuple[int, int, int], classes: int) -> str:
+    """Return in words which architecture has most of the tensors, and which of them differ."""
+    from weightscape.models.filling import differences, listed
+    from weightscape.models.recognition import closest
+
+    near = closest(shapes, shape=shape, classes=classes)
+    return f"; {near[0].name} is close, but {listed(differences(near[1], shapes))}" if near else ""
+
+
+def _difference(expected: Shapes, received: Shapes) -> str:
     """Return the first tensor that is not the same."""
     for name in (*expected, *received):
         if expected.get(name) != received.get(name):
             return f"where {name} is {received.get(name, 'missing')}, not {expected.get(name, 'there')}"
     return ""
-
-
-def _files(operation: Operation, given: Mapping[str, Any]) -> dict[str, str]:
-    """Return one file of weights for each input that is one, if the model is not given and may be read from them."""
-    fields = operation.settings.model_fields
-    if "model" not in fields or given.get("setting_model") or not given.get("setting_data"):
-        return {}
-    if any(text.strip().startswith("model") for text in given.get("overrides") or ()):
-        return {}
-    from weightscape.studies.reference import Reference
-
-    found: dict[str, str] = {}
-    for name in operation.inputs:
-        texts = given.get(f"input_{name}") or ()
-        for text in [texts] if isinstance(texts, str) else texts:
-            reference = Reference.parse(text, name.upper())
-            files = sorted(glob.glob(reference.name)) if reference.kind == "path" else []
-            if files:
-                found.setdefault(name, files[0])
-    return found

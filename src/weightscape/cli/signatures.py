@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from weightscape.parameters import Inherited, Positional
+
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
@@ -26,6 +28,17 @@ def option_flag(name: str) -> str:
     '--batch-norm'
     """
     return "--" + name.replace("_", "-")
+
+
+def place_of(operation: Operation, name: str) -> str:
+    """Return where the one-line command takes a setting: by its flag, or by the name of its place."""
+    field = operation.settings.model_fields.get(name)
+    return name.upper() if field is not None and is_positional(field) else option_flag(name)
+
+
+def is_positional(field: FieldInfo) -> bool:
+    """Return whether the one-line command takes a setting by its place."""
+    return Positional in field.metadata
 
 
 def description(operation: Operation) -> str:
@@ -61,6 +74,8 @@ def default_text(field: FieldInfo, *, inherits: bool) -> str:
     """
     from rich.markup import escape
 
+    if inherits and Inherited in field.metadata:
+        return escape("[from the inputs where they say it]")
     if field.is_required():
         return escape("[from the inputs, else required]" if inherits else "[required]")
     return escape(f"[default: {plain_text(field.get_default(call_default_factory=True))}]")

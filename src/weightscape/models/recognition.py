@@ -35,6 +35,25 @@ def recognise(shapes: Shapes, *, shape: tuple[int, int, int], classes: int) -> l
     return found
 
 
+def closest(shapes: Shapes, *, shape: tuple[int, int, int], classes: int) -> tuple[Architecture, Shapes] | None:
+    """Return the bundled architecture that has most of these tensors, and its own; None where none has half of them.
+
+    Args:
+        shapes: Shape of each tensor of the state dict, by name.
+        shape: Channels, height and width of the inputs.
+        classes: Number of outputs.
+    """
+    found: list[tuple[int, Architecture, Shapes]] = []
+    for settings in _candidates(shapes):
+        candidate = parse_architecture(settings)
+        own = _shapes(candidate, shape, classes)
+        if own is not None:
+            common = sum(own.get(name) == given for name, given in shapes.items())
+            found.append((common - len(own.keys() - shapes.keys()), candidate, own))
+    best = max(found, key=lambda entry: entry[0], default=None)
+    return best[1:] if best is not None and 2 * best[0] >= len(shapes) else None
+
+
 def _shapes(candidate: Architecture, shape: tuple[int, int, int], classes: int) -> dict[str, tuple[int, ...]] | None:
     try:
         network = build_on_meta(candidate, shape=shape, classes=classes)

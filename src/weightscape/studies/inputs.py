@@ -120,7 +120,7 @@ class InputResolver:
         self._check_step(reference, [table.rows[position] for position in kept], where)
         extra = {"stage": reference.name} if in_union else {}
         return [
-            Member({**row.settings, **extra}, Bound(row.key, field, reference.step, row.path))
+            Member({**table.made(row, field), **extra}, Bound(row.key, field, reference.step, row.path))
             for row in (table.rows[position] for position in kept)
         ]
 

@@ -66,7 +66,7 @@ def trajectories(
     kept = [row for row in rows if row not in missing]
     if not kept:
         raise StoreError(f"None of the rows of {reference!r} has a result.")
-    population = Population([Member(_label(row), _content(row, field, store), row.settings) for row in kept])
+    population = Population([Member(_label(row), _content(row, field, store), table.made(row, field)) for row in kept])
     return population if parsed.step is None else population.at(parsed.step)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from weightscape.operation import Operation
+from weightscape.parameters import Inherited
 from weightscape.studies.document import Location
 from weightscape.studies.explanation import explain
 from weightscape.studies.inputs import Combination
@@ -42,18 +43,33 @@ def configurations(name: str, stage: Stage, problems: Problems) -> Iterator[Conf
 def inherited(
     name: str, operation: Operation, combination: Combination, options: Mapping[str, Any], problems: Problems
 ) -> dict[str, Any]:
-    """Return the required options that `options` omits and the inputs agree about."""
+    """Return the options that `options` omits and inputs supply: required ones, and those marked as inherited."""
     found: dict[str, Any] = {}
-    rows = [member.settings for members in combination.values() for member in members]
     for option, declared in operation.settings.model_fields.items():
-        values = [row[option] for row in rows if row.get(option) is not None]
-        if not declared.is_required() or option in options or not values:
+        if option in options or not (declared.is_required() or Inherited in declared.metadata):
+            continue
+        values = _offered(option, combination)
+        if not values:
             continue
         if any(value != values[0] for value in values):
             remedy = f"Write {option!r} in 'with', or join rows that agree."
             problems.add(("stages", name, "with"), f"inputs that agree about {option!r}", "different values", remedy)
         found[option] = values[0]
     return found
+
+
+def _offered(option: str, combination: Combination) -> list[Any]:
+    """Return what the inputs say of an option.
+
+    An option that names an input is its own: ``front_model`` is the ``model`` of ``front``. Others are common to all.
+    """
+    owners = [parameter for parameter in combination if option.startswith(f"{parameter}_")]
+    if owners:
+        owner = max(owners, key=len)
+        column, members = option.removeprefix(f"{owner}_"), combination[owner]
+    else:
+        column, members = option, [member for every in combination.values() for member in every]
+    return [member.settings[column] for member in members if member.settings.get(column) is not None]
 
 
 def validated(

@@ -54,10 +54,21 @@ class Row:
 
 @dataclass(frozen=True)
 class StagePlan:
-    """The planned rows of a stage and the outputs that each of them will have (artefact type by field)."""
+    """The planned rows of a stage.
+
+    Attributes:
+        rows: The rows.
+        outputs: The outputs that each of them will have: artefact type by field.
+        operation: What makes them; None for files, and for what is not installed here.
+    """
 
     rows: tuple[Row, ...]
     outputs: Mapping[str, str]
+    operation: Operation | None = None
+
+    def made(self, row: Row, output: str) -> dict[str, Any]:
+        """Return the settings of a row as what takes one of its outputs sees them: with the architecture it has."""
+        return dict(row.settings) if self.operation is None else self.operation.made(output, row.settings)
 
 
 @dataclass(frozen=True)

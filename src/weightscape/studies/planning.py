@@ -88,7 +88,7 @@ class _Planner:
             for row in self._plan_rows(name, operation, combination, point)
         ]
         if len(self._problems) == before:
-            self._stages[name] = StagePlan(tuple(rows), operation.outputs)
+            self._stages[name] = StagePlan(tuple(rows), operation.outputs, operation)
 
     def _plan_rows(
         self, name: str, operation: Operation, combination: Combination, point: Configuration

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weightscape.errors import Problem, SpecificationError, StoreError, did_you_mean
+from weightscape.operation import Operation, find_operation
 from weightscape.studies.plan import Row, StagePlan
 from weightscape.studies.reference import Reference
 
@@ -49,7 +50,7 @@ class Sources:
             record = self._store.find(reference.name)
         except StoreError as error:
             raise SpecificationError([Problem(where, expected, repr(reference.name), str(error))]) from error
-        return StagePlan((Row(record.settings, record.key),), record.outputs)
+        return StagePlan((Row(record.settings, record.key),), record.outputs, _installed(record.content["operation"]))
 
     def _stage(self, reference: Reference, where: str) -> StagePlan:
         known = self._store.study_names() if self._store else ()
@@ -61,7 +62,16 @@ class Sources:
             remedy = did_you_mean(reference.name, plan["stages"])
             raise SpecificationError([Problem(where, f"a stage of {reference.study!r}", repr(reference.name), remedy)])
         stage = plan["stages"][reference.name]
-        return StagePlan(tuple(Row(row["settings"], row["key"]) for row in stage["rows"]), stage["outputs"])
+        rows = tuple(Row(row["settings"], row["key"]) for row in stage["rows"])
+        return StagePlan(rows, stage["outputs"], _installed(stage["operation"]))
+
+
+def _installed(name: str) -> Operation | None:
+    """Return an operation that made results, if it is here: results can be used without what made them."""
+    try:
+        return find_operation(name)
+    except SpecificationError:
+        return None
 
 
 def _files(reference: Reference, where: str) -> StagePlan:
