@@ -16,7 +16,16 @@ from weightscape.source import import_dotted
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_MODULES = ("barrier", "learning_curve", "match_summary", "transfer_cosine", "transfer_curve")
+_MODULES = (
+    "barrier",
+    "layer_matrix",
+    "learning_curve",
+    "match_summary",
+    "similarity_curve",
+    "stitch_matching",
+    "transfer_cosine",
+    "transfer_curve",
+)
 _ENTRIES: dict[str, FigureEntry] = {}
 
 
