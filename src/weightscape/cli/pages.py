@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from weightscape.cli.opening import Opened
-    from weightscape.studies.executors.execution import Run
+    from pathlib import Path
 
-_TOLD = {"diagnose"}
+    from weightscape.cli.opening import Opened
+    from weightscape.report.pages import Teller
+    from weightscape.studies.executors.execution import Run
+    from weightscape.studies.workspace.record import Record
 
 
 def tell_results(opened: Opened, done: Run, given: Mapping[str, Any]) -> bool:
@@ -23,14 +25,19 @@ def tell_results(opened: Opened, done: Run, given: Mapping[str, Any]) -> bool:
     Returns:
         Whether all is said; else the rows are still to be printed.
     """
+    from weightscape.report.pages import teller_of
+
     (stage,) = opened.plan.stages
     rows = opened.plan.stages[stage].rows
     finished = [row.key for row in rows if done.outcomes[row.key].status in {"done", "cached"}]
-    if opened.plan.study.settings.stages[stage].run not in _TOLD or not finished:
+    operation = opened.plan.study.settings.stages[stage].run
+    teller = teller_of(operation)
+    if teller is None or not finished:
         return False
+    records = [record for key in finished if (record := opened.store.get(key)) is not None]
     if len(rows) == 1:
-        _tell(opened, finished[0])
-    pages = [_page(opened, key, given) for key in finished]
+        _tell(teller, records[0])
+    pages = [page for record in records for page in _pages(opened, teller, operation, record, given)]
     for page in pages:
         print(f"page  {page}")
     if len(rows) == 1:
@@ -38,24 +45,19 @@ def tell_results(opened: Opened, done: Run, given: Mapping[str, Any]) -> bool:
     return len(rows) == 1
 
 
-def _tell(opened: Opened, key: str) -> None:
+def _tell(teller: Teller, record: Record) -> None:
     from weightscape.cli.printing import print_wrapped, warn
-    from weightscape.report.diagnosis import cautions, findings
 
-    record = opened.store.get(key)
-    assert record is not None
-    for sentence in findings(record.metrics, record.settings):
+    for sentence in teller.findings(record):
         print_wrapped(sentence, "")
-    for caution in cautions(record.metrics):
+    for caution in teller.cautions(record):
         warn(caution)
 
 
-def _page(opened: Opened, key: str, given: Mapping[str, Any]) -> str:
+def _pages(opened: Opened, teller: Teller, operation: str, record: Record, given: Mapping[str, Any]) -> list[Path]:
     from weightscape.cli.printing import KEY_SHOWN
-    from weightscape.report.diagnosis import write_diagnosis
+    from weightscape.report.pages import write_page
 
-    record = opened.store.get(key)
-    assert record is not None
-    names = {name: str(given[f"input_{name}"]) for name in ("source", "target")}
-    path = opened.store.folder / "pages" / f"diagnose-{key[:KEY_SHOWN]}.html"
-    return str(write_diagnosis(record, path, names=names))
+    names = {name.removeprefix("input_"): str(value) for name, value in given.items() if name.startswith("input_")}
+    path = opened.store.folder / "pages" / f"{operation}-{record.key[:KEY_SHOWN]}.html"
+    return write_page(teller, record, path, names=names)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-import weightscape.figures
-import weightscape.report
-from weightscape.report.stamps import code_digest, is_current, write_stamp
-from weightscape.studies.keys import digest
+from weightscape.report.pages import data_notes, facts_of, short_name, table_files
 
 if TYPE_CHECKING:
-    from weightscape.report.page import ReportFigure
+    from weightscape.report.page import Report, ReportFigure
     from weightscape.results import Table
     from weightscape.studies.workspace.record import Record
 
@@ -23,30 +19,14 @@ _HIGH = 0.05
 """Loss of accuracy from which averaging the weights is warned of."""
 
 
-def write_diagnosis(record: Record, path: Path, *, names: Mapping[str, str]) -> Path:
-    """Write the page of one result of the operation ``diagnose``, if it would change; return its path.
-
-    Args:
-        record: The result.
-        path: Where the page goes; its stamp goes beside it.
-        names: What the user called the inputs ``source`` and ``target``.
-    """
-    stamp = path.with_suffix(".json")
-    code = [code_digest(Path(package.__path__[0])) for package in (weightscape.report, weightscape.figures)]
-    source = digest([record.key, dict(names), record.content["environment"], code])
-    if not is_current(stamp, source, [path]):
-        _write(record, path, names)
-        write_stamp(stamp, source, [path])
-    return path
-
-
-def findings(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+def findings(record: Record) -> list[str]:
     """Return what was found, a sentence each.
 
     Args:
-        metrics: The scalar fields of a :class:`~weightscape.landscape.result.Diagnosis`.
-        settings: The settings of the operation.
+        record: A result whose scalar fields are those of a :class:`~weightscape.landscape.result.Diagnosis`.
     """
+    metrics: Mapping[str, Any] = record.metrics
+    settings = record.settings
     return [
         f"On {metrics['count']:,} images of the {metrics['measured_on']} split of {settings['data']['name']}, the "
         f"first network classifies {_percent(metrics['source_accuracy'])} correctly, the second "
@@ -76,8 +56,9 @@ def _mistakes(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def cautions(metrics: Mapping[str, Any]) -> list[str]:
+def cautions(record: Record) -> list[str]:
     """Return what must not be read into, or done with, these two networks."""
+    metrics: Mapping[str, Any] = record.metrics
     found = []
     before, after = metrics["direct_error_barrier"] or 0.0, metrics["error_barrier"] or 0.0
     if after > _HIGH:
@@ -105,40 +86,28 @@ def _points(share: float | None) -> str:
     return "?" if share is None else f"{100 * share:.1f}"
 
 
-def _write(record: Record, path: Path, names: Mapping[str, str]) -> None:
-    from weightscape.report.page import Report, write_report
-    from weightscape.report.provenance import duration
+def report_of(record: Record, names: Mapping[str, str]) -> Report:
+    """Return the content of the page.
+
+    Args:
+        record: The result.
+        names: What the user called the inputs ``source`` and ``target``.
+    """
+    from weightscape.report.page import Report
 
     tables = {name: record.artefact(name) for name in _TABLES}
-    metrics, settings, content = record.metrics, record.settings, record.content
-    facts = {name: "not set" if value is None else str(value) for name, value in content["environment"].items()}
-    facts |= {"computing time": duration(float(content["seconds"]["total"])), "key": record.key}
-    first, second = (_short(names[name]) for name in ("source", "target"))
-    report = Report(
+    settings = record.settings
+    first, second = (short_name(names[name]) for name in ("source", "target"))
+    return Report(
         title=f"{first} and {second}",
-        about="\n\n".join(findings(metrics, settings)),
-        figures=_figures(tables, metrics),
+        about="\n\n".join(findings(record)),
+        figures=_figures(tables, record.metrics),
         tables=tables,
-        table_files={name: f"../objects/{record.key[:2]}/{record.key}/{name}.parquet" for name in _TABLES},
+        table_files=table_files(record, tables),
         settings=yaml.safe_dump({**names, **settings}, sort_keys=False, allow_unicode=True, width=100),
-        environment=facts,
-        warnings=[*cautions(metrics), *_data_notes(settings["data"]["name"])],
+        environment=facts_of(record),
+        warnings=[*cautions(record), *data_notes(settings["data"]["name"])],
     )
-    write_report(report, path)
-
-
-def _data_notes(name: str) -> list[str]:
-    from weightscape.data.catalogue import describe
-    from weightscape.data.sources import source_kind
-
-    notes = describe(name).notes if source_kind(name) == "catalogue" else ""
-    return [f"{name}: {notes}"] if notes else []
-
-
-def _short(name: str) -> str:
-    """Return the end of a path, which tells files apart; other references as they are."""
-    parts = Path(name).parts
-    return "/".join(parts[-2:]) if len(parts) > 2 else name
 
 
 def _figures(tables: Mapping[str, Table], metrics: Mapping[str, Any]) -> list[ReportFigure]:

@@ -41,6 +41,14 @@ def is_current(stamp: Path, source: str, files: Iterable[Path]) -> bool:
     return bool(noted == _note(source, files))
 
 
+def noted_files(stamp: Path) -> list[str]:
+    """Return the names of the files that a note is of; none where there is no note."""
+    try:
+        return list(json.loads(stamp.read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 def write_stamp(stamp: Path, source: str, files: Iterable[Path]) -> None:
     """Note what files were made from."""
     write_text(stamp, json.dumps(_note(source, files), indent=1))
