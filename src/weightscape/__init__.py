@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from weightscape.data.loading import load_data as load_data
     from weightscape.landscape.barrier import barrier as barrier
     from weightscape.landscape.diagnosis import diagnose as diagnose
-    from weightscape.landscape.mistakes import shared_mistakes as shared_mistakes
+    from weightscape.similarity.mistakes import shared_mistakes as shared_mistakes
     from weightscape.models.building import build_model as build_model
     from weightscape.models.building import reset_head as reset_head
     from weightscape.models.layers import layer_table as layer_table
@@ -72,7 +72,7 @@ _HOMES = {
     # landscape
     "barrier": "landscape.barrier",
     "diagnose": "landscape.diagnosis",
-    "shared_mistakes": "landscape.mistakes",
+    "shared_mistakes": "similarity.mistakes",
     # transfer
     "transfer_trajectory": "transfer.trajectory",
     # results

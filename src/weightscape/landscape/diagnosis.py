@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from weightscape.errors import DataError
 from weightscape.landscape.barrier import Measured, measure
-from weightscape.landscape.mistakes import SharedMistakes, shared_mistakes
+from weightscape.similarity.mistakes import SharedMistakes, shared_mistakes
 from weightscape.landscape.result import Diagnosis
 from weightscape.landscape.scores import Scores
 from weightscape.landscape.settings import BatchNorm

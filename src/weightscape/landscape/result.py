@@ -130,7 +130,7 @@ class Diagnosis(PlottedResult):
 
     Accuracies and errors are shares in [0, 1]. Definitions: heights :mod:`weightscape.landscape.heights`, alignment
     :class:`~weightscape.symmetry.alignment.Alignment`, mistakes
-    :class:`~weightscape.landscape.mistakes.SharedMistakes`.
+    :class:`~weightscape.similarity.mistakes.SharedMistakes`.
 
     Attributes:
         permutation: Acts on the source: ``π source`` is near the target.

@@ -21,6 +21,7 @@ from weightscape.errors import DataError, ModelError, WeightscapeError, did_you_
 from weightscape.source import import_dotted
 
 Function = TypeVar("Function", bound=Callable[..., float])
+VectorFunction = TypeVar("VectorFunction", bound=Callable[..., Any])
 
 MeasureName: TypeAlias = Literal[
     "linear-cka",
@@ -106,6 +107,7 @@ class Measure:
         cost: Operations for n samples and d units, once sums and geometries are there.
         source: The paper.
         functions: How it is computed, by what from; the first is what shared sums are kept for.
+        vectors: Empty, or the function that makes of one geometry the vector whose inner products are the measure.
     """
 
     name: str
@@ -120,6 +122,7 @@ class Measure:
     cost: str
     source: str
     functions: dict[Sums, Callable[..., float]] = field(repr=False, compare=False)
+    vectors: list[Callable[..., Any]] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def sums(self) -> Sums:
@@ -178,6 +181,11 @@ class Measure:
             return function
 
         return register
+
+    def embeds(self, function: VectorFunction) -> VectorFunction:
+        """Register that the measure is the inner product of vectors, and how a geometry becomes one."""
+        self.vectors.append(function)
+        return function
 
     def function_of(self, sums: Sums) -> Callable[..., float]:
         """Return how the measure is computed from `sums`.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score, jaccard_score
 
 from weightscape.errors import DataError
-from weightscape.landscape.mistakes import shared_mistakes
+from weightscape.similarity.mistakes import shared_mistakes
 
 
 def classifiers(count: int, seed: int, shared: float = 0.5) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
