@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from weightscape.errors import ModelError, StoreError
+from weightscape.formats.dr_frankenstein import no_log, read_log
 from weightscape.formats.result import ImportResult
 from weightscape.step import Step
 from weightscape.weights.checkpoints import Checkpoint, read_checkpoint
@@ -52,6 +53,7 @@ def import_files(
     return ImportResult(
         trajectory=trajectory,
         snapshots=_table(checkpoints),
+        epochs=no_log() if files.log is None else read_log(files.log.path),
         first=str(trajectory.steps[0]),
         last=str(trajectory.steps[-1]),
         count=len(trajectory),
@@ -62,8 +64,8 @@ def import_files(
 
 
 def _check_unchanged(files: RunFiles) -> None:
-    now = file_hashes([file.path for file in files.snapshots.values()])
-    for file, text in zip(files.snapshots.values(), now, strict=True):
+    every = [*files.snapshots.values(), *([files.log] if files.log else [])]
+    for file, text in zip(every, file_hashes([file.path for file in every]), strict=True):
         if text != file.hash:
             raise StoreError(
                 f"{file.path} was changed after this study was planned. Run the same command again, so that its "

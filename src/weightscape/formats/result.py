@@ -21,6 +21,8 @@ class ImportResult(Result):
         snapshots: One row per snapshot: ``step``, ``file``, ``format``, ``member`` (where in the file the weights
             were), ``prefix`` (what was taken off the names), ``epoch`` and ``iteration`` (what the file says beside
             them).
+        epochs: The log of the training, for layouts that have one: ``epoch``, ``train_loss``, ``train_accuracy``,
+            ``test_loss``, ``test_accuracy``.
         first: The first step.
         last: The last step.
         count: Number of snapshots.
@@ -31,6 +33,7 @@ class ImportResult(Result):
 
     trajectory: Trajectory
     snapshots: Table
+    epochs: Table
     first: str
     last: str
     count: int

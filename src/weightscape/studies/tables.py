@@ -131,7 +131,8 @@ def detail_table(plan: Plan, name: str, field: str, store: Store) -> pandas.Data
     found = [
         ({"key": row.key, **columns}, record.table(field))
         for row, columns in zip(plan.stages[name].rows, settings, strict=True)
-        if (record := store.get(row.key)) is not None
+        # A result from before the operation made this table has none.
+        if (record := store.get(row.key)) is not None and field in record.outputs
     ]
     return _beside(found) if found else pandas.DataFrame({"key": pandas.Series(dtype="str")})
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from weightscape.errors import ModelError
 from weightscape.step import Step
 from weightscape.weights.algebra import Weights, flatten, select
+from weightscape.weights.layouts import LayoutName, find_layout
 from weightscape.weights.likeness import difference
 from weightscape.weights.runs import FoundRun, find_runs
 from weightscape.weights.trajectory import LazyWeights, Trajectory
@@ -65,6 +66,7 @@ class Population:
         model: nn.Module | Callable[[], nn.Module] | None = None,
         step: str | None = None,
         member: str | None = None,
+        layout: LayoutName | None = None,
     ) -> Population:
         r"""Open the files of training loops as trajectories, one per folder, without reading the weights.
 
@@ -80,12 +82,17 @@ class Population:
                 (``seed{seed}/ep{epoch}.pt``), or one step for all (``15ep``). By default ``ep12``, ``epoch=12``,
                 ``step_500`` and ``000500`` are understood; without a step in the name, what the file itself says.
             member: Which part of the files is meant, where they hold several networks.
+            layout: How published folders are laid out, which then stands for `step`: ``dr-frankenstein`` are those of
+                arXiv 2110.14633, ``in{init_seed}-gn{order_seed}/{iteration}.pt`` anywhere in a folder.
 
         Raises:
             StoreError: If files are missing, damaged, have no step or share one, or are of several architectures.
             ModelError: If they do not fit the model, naming the file and the tensors.
         """
         patterns = [str(files)] if isinstance(files, str | Path) else [str(pattern) for pattern in files]
+        if layout is not None:
+            known = find_layout(layout)
+            patterns, step = known.patterns(patterns), step or known.step
         expected = None if model is None else shapes_of(model)
         runs = find_runs(patterns, step=step, member=member, expected=expected)
         if expected is not None:
