@@ -84,7 +84,10 @@ def show_data_set(
         }
     )
     if ours and not facts["present"]:
-        print(f"Fetch it with: weightscape data prepare {name}, or put the files into one of these folders.")
+        from weightscape.data.catalogue import describe
+
+        fetch = f"Fetch it with: weightscape data prepare {name}, or put" if describe(name).is_fetched else "Put"
+        print(f"{fetch} the files into one of these folders.")
 
 
 def _facts(name: str, data_dir: Path | None) -> dict[str, Any]:

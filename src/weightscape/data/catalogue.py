@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weightscape.data.entries import ENTRIES, Entry
 from weightscape.data.files import best_place, expected_files, home_folder, search_folders
 from weightscape.data.fingerprinting import fingerprint_of
+from weightscape.data.listed import LISTED
 from weightscape.data.roots import data_root
 from weightscape.data.sources import source_kind
 from weightscape.errors import DataError, did_you_mean
@@ -132,7 +133,7 @@ class Summary(Result):
         present: Whether all files are in one folder.
         folder: That folder; where it is absent, the folder in which to put the files.
         packaging: Format of the files that are there.
-        size_bytes: Size of the files on disk, if present.
+        size_bytes: Size of the files on disk, if present; not counted for images in a folder.
         licence: Terms of use.
         files: Paths of the files that are there, by role, empty where missing.
         looked_for: Names of the files, a text for each packaging.
@@ -167,6 +168,7 @@ def summary(name: str, root: str | Path | None = None) -> Summary:
     found = best_place(entry, root)
     present = not found.missing
     some = any(found.files.values())
+    counted = present and found.reader not in LISTED
     return Summary(
         name=entry.name,
         title=entry.title,
@@ -177,7 +179,7 @@ def summary(name: str, root: str | Path | None = None) -> Summary:
         present=present,
         folder=str(found.place.folder if present or some else home_folder(entry, root)),
         packaging=found.reader if present else None,
-        size_bytes=sum(path.stat().st_size for path in found.paths) if present else None,
+        size_bytes=sum(path.stat().st_size for path in found.paths) if counted else None,
         licence=entry.licence,
         files=found.files,
         looked_for=tuple(expected_files(entry)),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from weightscape.data.mixing import mixed_images, mixed_labels
-from weightscape.data.pipeline import Pipeline, Rows, draw_pipeline
+from weightscape.data.pipeline import Pipeline, Rows, draw_pipeline, without_border
 from weightscape.data.specification import DataSettings
 from weightscape.data.transforms import Augmentation
 from weightscape.errors import DataError
@@ -25,12 +25,13 @@ class Split:
     """The training, validation or test images of a data set.
 
     Attributes:
-        images: Pixels ``(n, C, H, W)`` uint8.
+        images: Pixels ``(n, C, H, W)`` uint8, with the border if there is one.
         labels: Class of each image ``(n,)`` int64, counted from 0; or several labels each, ``(n, k)`` float.
         indices: Row of each image in the official file ``(n,)`` int64.
         mean: Mean of each channel ``(C,)``, for pixels in [0, 1].
         std: Standard deviation of each channel ``(C,)``.
         classes: Number of classes; None for as many as the largest label says.
+        border: Pixels on each side of the images that no network sees, but for crops of an augmentation.
     """
 
     images: Tensor
@@ -39,6 +40,7 @@ class Split:
     mean: Tensor
     std: Tensor
     classes: int | None = None
+    border: int = 0
 
     def __post_init__(self) -> None:
         if not len(self.images) == len(self.labels) == len(self.indices):
@@ -52,9 +54,9 @@ class Split:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of an image."""
+        """Channels, height and width of an image as a network sees it."""
         channels, height, width = self.images.shape[1:]
-        return channels, height, width
+        return channels, height - 2 * self.border, width - 2 * self.border
 
     def to(self, device: str | torch.device) -> Split:
         """Return the split on a device."""
@@ -63,9 +65,14 @@ class Split:
 
     def normalised(self, index: Tensor | slice | None = None) -> Tensor:
         """Return ``(x / 255 - mean) / std`` of the chosen images, float32 ``(b, C, H, W)``; of all by default."""
+        return self._normalise(self.seen(index))
+
+    def seen(self, index: Tensor | slice | None = None) -> Tensor:
+        """Return the pixels of the chosen images as a network sees them, uint8 ``(b, C, H, W)``; of all by default."""
+        images = without_border(self.images, self.border) if self.border else self.images
         if isinstance(index, Tensor):
-            return self._normalise(self.images[index.to(self.images.device)])
-        return self._normalise(self.images if index is None else self.images[index])
+            return images[index.to(images.device)]
+        return images if index is None else images[index]
 
     def _normalise(self, images: Tensor) -> Tensor:
         # With both constants times 255 one pass over the batch is saved; an epoch of MNIST takes 30 ms.
@@ -137,7 +144,8 @@ class Split:
         self, order: Tensor, batch_size: int, augment: Augmentation, seed: int, index: tuple[int | str, ...]
     ) -> Iterator[tuple[Tensor, Tensor]]:
         # Drawn and moved before the first batch: the steps of an epoch wait for no transfer.
-        pipeline = draw_pipeline(len(order), augment, self.shape[1:], seed=seed, index=index, device=self.images.device)
+        device, size = self.images.device, self.shape[1:]
+        pipeline = draw_pipeline(len(order), augment, size, seed=seed, index=index, device=device, border=self.border)
         order = order.to(self.images.device)
         for start in range(0, len(order), batch_size):
             rows = slice(start, min(start + batch_size, len(order)))
@@ -209,14 +217,18 @@ class Dataset:
         }
 
     def to_frame(self) -> pandas.DataFrame:
-        """Return one row per image: its split, its row in the official file and its label."""
+        """Return one row per image: its split, its row in the official file and its label, or a column per label."""
         import pandas
 
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         return pandas.concat(
             [
-                pandas.DataFrame({"split": name, "row": split.indices.cpu(), "label": split.labels.cpu()})
+                pandas.DataFrame({"split": name, "row": split.indices.cpu(), **self._label_columns(split)})
                 for name, split in splits.items()
             ],
             ignore_index=True,
         )
+
+    def _label_columns(self, split: Split) -> dict[str, Tensor]:
+        labels = split.labels.cpu()
+        return {"label": labels} if labels.ndim == 1 else dict(zip(self.classes, labels.T, strict=True))

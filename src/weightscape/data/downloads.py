@@ -39,17 +39,17 @@ def prepare(
         DataError: If the files cannot be fetched, or what comes is not what the catalogue says.
     """
     entry = describe(name)
+    ways = list(_ways(entry, home_folder(entry, root), mirrors, hub)) if entry.reader != "digits" else []
     try:
         return locate(entry, root).place.folder
     except DataError:
-        if entry.reader == "digits":
+        if not ways:
             raise
     folder = home_folder(entry, root)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"The folder {folder} cannot be made: {error}. Choose another with --data-dir.") from error
-    ways = list(_ways(entry, folder, mirrors, hub))
     failures = []
     for way in ways:
         try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from weightscape.data.entry import Entry
+from weightscape.data.faces import CELEBA
 from weightscape.data.natural_images import CIFAR10, CIFAR100, CIFAR100_COARSE, STL10, SVHN
 
-__all__ = ["CIFAR10", "CIFAR100", "ENTRIES", "FASHION_MNIST", "MNIST", "STL10", "SVHN", "Entry"]
+__all__ = ["CELEBA", "CIFAR10", "CIFAR100", "ENTRIES", "FASHION_MNIST", "MNIST", "STL10", "SVHN", "Entry"]
 
 _TEN_DIGITS = tuple("0123456789")
 _IDX_FILES = {
@@ -107,5 +108,6 @@ FASHION_MNIST = Entry(
 )
 
 ENTRIES: dict[str, Entry] = {
-    entry.name: entry for entry in (DIGITS, MNIST, FASHION_MNIST, CIFAR10, CIFAR100, CIFAR100_COARSE, SVHN, STL10)
+    entry.name: entry
+    for entry in (DIGITS, MNIST, FASHION_MNIST, CIFAR10, CIFAR100, CIFAR100_COARSE, SVHN, STL10, CELEBA)
 }

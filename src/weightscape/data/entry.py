@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Reader: TypeAlias = Literal[
-    "digits", "idx", "parquet", "cifar-binary", "cifar-python", "svhn-mat", "stl10-binary", "own"
+    "digits",
+    "idx",
+    "parquet",
+    "cifar-binary",
+    "cifar-python",
+    "svhn-mat",
+    "stl10-binary",
+    "celeba-csv",
+    "celeba-official",
+    "own",
 ]
 
 
@@ -59,6 +68,8 @@ class Entry:
         citation: Whom to cite.
         homepage: Where the data set is described.
         notes: What a user should know before reporting numbers.
+        border: Pixels around what a network sees, at the data set's own size, out of which a crop may take its part.
+        several: Whether an image has several labels, a yes or a no for each class, and not one class.
     """
 
     name: str
@@ -85,6 +96,17 @@ class Entry:
     hub: str = ""
     package: str = ""
     notes: str = ""
+    border: int = 0
+    several: bool = False
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether the files can be fetched from an address that is known."""
+        return bool(self.mirrors or self.hub or any(packaging.archive for packaging in self.packagings))
+
+    def border_at(self, size: int | None) -> int:
+        """Return the pixels around images of a size: the share of the picture that the border is stays the same."""
+        return self.border if size is None else round(size * self.border / self.shape[1])
 
     @property
     def packagings(self) -> tuple[Packaging, ...]:

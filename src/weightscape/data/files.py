@@ -168,8 +168,9 @@ def _remedy(entry: Entry, root: str | Path | None) -> str:
     ways = [
         f"put the files into {home_folder(entry, root)}",
         f"name the folder that has them with --data-dir (or --data-dir {entry.name}=FOLDER) or WEIGHTSCAPE_DATA",
-        f"with a network connection, run 'weightscape data prepare {entry.name}'",
     ]
+    if entry.is_fetched:
+        ways.append(f"with a network connection, run 'weightscape data prepare {entry.name}'")
     if entry.system_folders:
         ways.append(f"on Debian, install {entry.package}")
     return f"To get it: {'; or '.join(ways)}. See {entry.homepage}."

@@ -2,7 +2,8 @@
 
 Idx files and the digits are hashed by role, decompressed. Images in rows (CIFAR, SVHN, parquet) are hashed as label and
 pixels where the packaging is lossless, so that binary files, pickled batches, MATLAB files and PNG agree; JPEG images
-are hashed as they are encoded. What was found is remembered in the cache by a hash of the files.
+are hashed as they are encoded, and so are the images of a folder. What was found is remembered in the cache by a hash
+of the files.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from weightscape.data.cache import keep_text, recall_text
 from weightscape.data.entries import ENTRIES, Entry
 from weightscape.data.files import Located, content_chunks, locate
+from weightscape.data.listed import LISTED, Listing, encoded_images, listed_state, listings
 from weightscape.errors import DataError
 
 _BYTES = 16
@@ -71,6 +73,8 @@ def source_key(entry: Entry, located: Located) -> str:
     digest = hashlib.blake2b(digest_size=_BYTES)
     said = (_VERSION, entry.name, entry.shape, entry.train_size, entry.test_size, len(entry.classes), located.reader)
     digest.update(repr(said).encode())
+    if located.reader in LISTED:
+        digest.update(listed_state(entry, located).encode())
     for role in sorted(located.files):
         hashes = [_raw_digest(*_identity(path)) for path in located.files[role]]
         digest.update(f"{role} {' '.join(hashes)}\n".encode())
@@ -127,6 +131,9 @@ def _fingerprint(entry: Entry, located: Located) -> str:
     if located.reader in {"digits", "idx", "stl10-binary"}:
         kind = located.reader
         digests = {role: _content_digest(*_identity(paths[0])) for role, paths in located.files.items()}
+    elif located.reader in LISTED:
+        kind = "listed images"
+        digests = {role: _digest_of_listing(listing) for role, listing in listings(entry, located).items()}
     else:
         kind = "parquet"
         digests = _digests_of_rows(entry, located)
@@ -156,6 +163,15 @@ def _is_lossless(entry: Entry, located: Located) -> bool:
     from weightscape.data.parquet import is_lossless
 
     return all(is_lossless(image) for paths in located.files.values() for image, _ in _encoded(entry, paths))
+
+
+def _digest_of_listing(listing: Listing) -> str:
+    digest = hashlib.blake2b(digest_size=_BYTES)
+    for image, labels in encoded_images(listing):
+        digest.update(b"%d " % len(image))
+        digest.update(labels)
+        digest.update(image)
+    return digest.hexdigest()
 
 
 def _digest(rows: Iterator[tuple[Any, int]]) -> str:

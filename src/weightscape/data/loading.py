@@ -15,6 +15,8 @@ from weightscape.data.dataset import Dataset, Split
 from weightscape.data.entry import Entry
 from weightscape.data.files import Located, locate
 from weightscape.data.fingerprinting import lossy_copy, refuse_other_data_set, source_key
+from weightscape.data.listed import LISTED
+from weightscape.data.listed_images import listed_pieces
 from weightscape.data.normalisation import moments
 from weightscape.data.official import Official, is_kept, official_set, read_official
 from weightscape.data.sources import source_kind
@@ -73,6 +75,8 @@ def _pieces_of_catalogue(entry: Entry, located: Located, settings: DataSettings)
 
     Then all processes share one copy in memory, and none copies the training images.
     """
+    if located.reader in LISTED:
+        return listed_pieces(entry, located, settings)
     if not is_kept(located) or not _is_usual(settings):
         return _cut(entry, *read_official(entry, located), settings)
     refuse_other_data_set(entry, located)
@@ -127,8 +131,9 @@ def _dataset(
 ) -> Dataset:
     mean, std = map(torch.tensor, moments(settings.normalise, (entry.mean, entry.std)))
     names = tuple(entry.classes[label] for label in _labels(entry, settings))
+    border = entry.border_at(settings.size)
     splits = {
-        part: Split(piece.images, piece.labels, piece.indices, mean, std, len(names)).to(device)
+        part: Split(piece.images, piece.labels, piece.indices, mean, std, len(names), border).to(device)
         for part, piece in pieces.items()
     }
     train, validation, test = (splits[part] for part in ("train", "validation", "test"))

@@ -31,6 +31,7 @@ from weightscape.data.transforms import (
     PadCrop,
     RandomResizedCrop,
     Rotation,
+    uses_border,
 )
 from weightscape.errors import DataError
 from weightscape.seeds import stream
@@ -88,6 +89,7 @@ def draw_pipeline(
     seed: int,
     index: tuple[int | str, ...],
     device: torch.device | str = "cpu",
+    border: int = 0,
 ) -> Pipeline:
     """Draw the augmentation of an order of images.
 
@@ -97,15 +99,19 @@ def draw_pipeline(
     Args:
         count: Number of images.
         augment: Which augmentations are in use.
-        size: Height and width of the images.
+        size: Height and width that a network sees.
         seed: Seed of the streams.
         index: Name of the epoch or the batch.
         device: Where the images are.
+        border: Pixels that the images have around `size`; cut away first, unless a crop takes its part out of them.
     """
+    steps = [Step(lambda images, _: without_border(images, border), None, size)] if border else []
     if isinstance(augment, str):
-        return _named(count, augment, stream(seed, "augment", *index), device)
-    steps: list[Step] = []
+        named = _named(count, augment, stream(seed, "augment", *index), device)
+        return replace(named, steps=(*steps, *named.steps))
     now, mixture = size, None
+    if border and uses_border(augment):
+        steps, now = [], (size[0] + 2 * border, size[1] + 2 * border)
     for place, transform in enumerate(augment):
         name = (*index, place, transform.name)
         if isinstance(transform, Mixup):
@@ -115,6 +121,12 @@ def draw_pipeline(
         steps.append(replace(step, draws=None if step.draws is None else _moved(step.draws, device)))
         now = step.size
     return Pipeline(tuple(steps), mixture)
+
+
+def without_border(images: Tensor, border: int) -> Tensor:
+    """Return images ``(..., H, W)`` without `border` pixels on each side."""
+    height, width = images.shape[-2:]
+    return images[..., border : height - border, border : width - border]
 
 
 def _moved(draws: Tensor, device: torch.device | str) -> Tensor:

@@ -8,8 +8,11 @@ from pathlib import Path
 from weightscape.data.cache import cache_folder, recall_arrays
 from weightscape.data.catalogue import describe
 from weightscape.data.downloads import prepare
-from weightscape.data.files import locate
+from weightscape.data.entry import Entry
+from weightscape.data.files import Located, locate
 from weightscape.data.fingerprinting import content_digest, fingerprint_of, source_key
+from weightscape.data.listed import LISTED, listings
+from weightscape.data.loading import load_data
 from weightscape.data.official import read_official
 from weightscape.errors import DataError
 from weightscape.results import Result
@@ -53,6 +56,8 @@ def prepare_and_verify(name: str, root: str | Path | None = None) -> Prepared:
     entry = describe(name)
     prepare(name, root)
     located = locate(entry, root)
+    if located.reader in LISTED:
+        return _prepared_listing(entry, located, root)
     train, test = read_official(entry, located)
     known = {role: content_digest(located.files[role][0]) == digest for role, digest in entry.digests.items()}
     wrong = [role for role, same in known.items() if not same]
@@ -69,4 +74,21 @@ def prepare_and_verify(name: str, root: str | Path | None = None) -> Prepared:
         test_size=len(test.labels),
         official=True if known else None,
         decoded=str(folder / key) if kept and folder is not None else None,
+    )
+
+
+def _prepared_listing(entry: Entry, located: Located, root: str | Path | None) -> Prepared:
+    """Decode all images at the usual size and cut."""
+    load_data(entry.name, root=root)
+    sizes, folder = listings(entry, located), cache_folder()
+    kept = folder is not None and any(folder.glob(f"{source_key(entry, located)}-*"))
+    return Prepared(
+        name=entry.name,
+        folder=str(located.place.folder),
+        packaging=located.reader,
+        fingerprint=fingerprint_of(entry, root),
+        train_size=len(sizes["train"].names),
+        test_size=len(sizes["test"].names),
+        official=None,
+        decoded=str(folder) if kept else None,
     )

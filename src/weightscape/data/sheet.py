@@ -49,8 +49,11 @@ def sheet(
     rows, count = height + gap, len(dataset.classes)
     picture = torch.full((channels, count * rows + gap, per_class * (width + gap) + gap), 255, dtype=torch.uint8)
     for label in range(count):
-        chosen = (part.labels == label).nonzero().squeeze(1)[:per_class]
-        pipeline = draw_pipeline(len(chosen), augment, (height, width), seed=0, index=("sheet", label))
+        of_class = part.labels == label if part.labels.ndim == 1 else part.labels[:, label] == 1
+        chosen = of_class.nonzero().squeeze(1)[:per_class]
+        pipeline = draw_pipeline(
+            len(chosen), augment, (height, width), seed=0, index=("sheet", label), border=part.border
+        )
         for place, image in enumerate(pipeline.apply(part.images[chosen].cpu(), slice(0, len(chosen)))):
             top, left = gap + label * rows, gap + place * (width + gap)
             picture[:, top : top + height, left : left + width] = image

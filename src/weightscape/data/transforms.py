@@ -19,11 +19,13 @@ from pydantic import (
     PositiveInt,
     SerializerFunctionWrapHandler,
     Tag,
+    ValidationInfo,
     field_validator,
     model_serializer,
 )
 from pydantic_core import PydanticCustomError
 
+from weightscape.data.entries import ENTRIES
 from weightscape.errors import did_you_mean
 
 DOTTED = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")
@@ -59,13 +61,13 @@ class Pad(_Transform):
 
 
 class Crop(_Transform):
-    """Cut the size that the network sees out of padded images, at any place alike."""
+    """Cut the size that the network sees out of padded images, or of those with a border, at any place alike."""
 
     name: Literal["crop"]
 
 
 class CenterCrop(_Transform):
-    """Cut the size that the network sees out of the centre of padded images."""
+    """Cut the size that the network sees out of the centre of padded images, or of those with a border."""
 
     name: Literal["center-crop"]
 
@@ -236,7 +238,22 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, dict | BaseModel) else value
 
 
-def _coherent(value: Any) -> Any:
+def uses_border(augment: Augmentation) -> bool:
+    """Return whether a crop comes before any padding: its part comes out of the border that some images have."""
+    if isinstance(augment, str):
+        return False
+    sized = ("pad", "crop", "center-crop", "random-resized-crop")
+    first = next((transform.name for transform in augment if transform.name in sized), "")
+    return first in {"crop", "center-crop"}
+
+
+def _has_border(info: ValidationInfo) -> bool:
+    """Return whether the data set of the settings that are being read has images with a border."""
+    entry = ENTRIES.get((info.data or {}).get("name", ""))
+    return entry is not None and entry.border > 0
+
+
+def _coherent(value: Any, info: ValidationInfo) -> Any:
     """Check that the transforms fit together, and write the lists that have a name by their name.
 
     Raises:
@@ -250,10 +267,11 @@ def _coherent(value: Any) -> Any:
     names = [transform.name for transform in value]
     if "mixup" in names[:-1]:
         raise ValueError("mixup mixes finished images and must be the last transform, once")
-    padded = False
+    padded, bordered = False, _has_border(info)
     for name in names:
-        if name in {"crop", "center-crop"} and not padded:
+        if name in {"crop", "center-crop"} and not padded and not bordered:
             raise ValueError(f"{name} needs padded images: put 'pad' before it")
+        bordered = bordered and name not in {"pad", "crop", "center-crop", "random-resized-crop"}
         padded = name == "pad" or (padded and name not in {"crop", "center-crop", "random-resized-crop"})
     if padded:
         raise ValueError(
