@@ -5,13 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
+from pydantic import BaseModel
 
 from weightscape.errors import SpecificationError, WeightscapeError
-from weightscape.operation import find_operation, operation, operation_names
+from weightscape.operation import find_operation, fingerprinted, operation, operation_names
 from weightscape.parameters import SQL_KEYWORDS
 from weightscape.results import Result
 
@@ -79,3 +81,26 @@ def test_operations_and_plans_load_no_torch() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+class Own(BaseModel):
+    name: str
+
+    def fingerprint(self, data_root: Path | None = None) -> str | None:
+        return f"hash of {self.name}"
+
+
+class Inner(BaseModel):
+    one: Own
+
+
+class Outer(BaseModel):
+    several: tuple[Own, ...]
+    nested: list[Inner]
+    words: tuple[str, ...]
+
+
+def test_what_stands_for_content_is_found_in_lists_too() -> None:
+    settings = Outer(several=(Own(name="a"), Own(name="b")), nested=[Inner(one=Own(name="c"))], words=("x",))
+    found = {place: value.fingerprint() for place, value in fingerprinted(settings)}
+    assert found == {"several.0": "hash of a", "several.1": "hash of b", "nested.0.one": "hash of c"}

@@ -136,6 +136,8 @@ class Operation:
     def made(self, output: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is known of an output from the settings of its row: these, with its architecture as ``model``.
 
+        Of weights that are of no network, such as stored sums, ``data`` is not said either: what takes them needs none.
+
         Args:
             output: Name of the output.
             settings: The settings as plain data.
@@ -143,8 +145,9 @@ class Operation:
         if output not in self.architectures:
             return dict(settings)
         architecture = self.architectures[output](settings)
-        others = {name: value for name, value in settings.items() if name != "model"}
-        return others if architecture is None else {**others, "model": dict(architecture)}
+        if architecture is None:
+            return {name: value for name, value in settings.items() if name not in {"model", "data"}}
+        return {**settings, "model": dict(architecture)}
 
     @property
     def takes_context(self) -> bool:
@@ -236,7 +239,10 @@ def fingerprinted(settings: BaseModel, path: str = "") -> Iterator[tuple[str, Fi
     """Yield the settings, at any depth, that stand for content outside the study, with their dotted paths."""
     for name in type(settings).model_fields:
         value = getattr(settings, name)
-        if isinstance(value, Fingerprinted):
-            yield path + name, value
-        elif isinstance(value, BaseModel):
-            yield from fingerprinted(value, f"{path}{name}.")
+        members = enumerate(value) if isinstance(value, tuple | list) else [("", value)]
+        for place, member in members:
+            own = f"{path}{name}" if place == "" else f"{path}{name}.{place}"
+            if isinstance(member, Fingerprinted):
+                yield own, member
+            elif isinstance(member, BaseModel):
+                yield from fingerprinted(member, f"{own}.")
