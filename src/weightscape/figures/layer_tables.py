@@ -143,7 +143,10 @@ def pairs_note(numbers: pandas.DataFrame) -> str:
     if most == 1:
         return "One pair of networks"
     networks = int(numbers["networks"].max())
-    lacking = "" if (numbers["n"] == most).all() else f", {int(numbers['n'].min())} where some are missing"
+    if (numbers.groupby(["quantity", "series"])["n"].nunique() > 1).any():
+        lacking = f", {int(numbers['n'].min())} where some are missing"
+    else:
+        lacking = "" if (numbers["n"] == most).all() else f", {int(numbers['n'].min())} in another panel"
     return f"Mean of {most} pairs of {networks} networks{lacking}"
 
 

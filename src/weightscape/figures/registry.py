@@ -18,11 +18,20 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _MODULES = (
     "barrier",
+    "difference_budget",
     "layer_matrix",
     "learning_curve",
     "match_summary",
     "similarity_curve",
+    "stitch_interpolation",
+    "stitch_masks",
     "stitch_matching",
+    "stitch_matrix",
+    "stitch_rank",
+    "stitch_similarity",
+    "stitch_sparsity",
+    "stitch_training",
+    "stitch_width",
     "transfer_cosine",
     "transfer_curve",
 )
