@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from weightscape.data.loading import load_data as load_data
     from weightscape.landscape.barrier import barrier as barrier
     from weightscape.landscape.diagnosis import diagnose as diagnose
-    from weightscape.similarity.mistakes import shared_mistakes as shared_mistakes
     from weightscape.models.building import build_model as build_model
     from weightscape.models.building import reset_head as reset_head
     from weightscape.models.layers import layer_table as layer_table
+    from weightscape.similarity.mistakes import shared_mistakes as shared_mistakes
+    from weightscape.similarity.similarity import similarity_of as similarity_of
     from weightscape.step import Step as Step
     from weightscape.studies.opening import trajectories as trajectories
     from weightscape.studies.query import query as query
@@ -72,7 +73,9 @@ _HOMES = {
     # landscape
     "barrier": "landscape.barrier",
     "diagnose": "landscape.diagnosis",
+    # similarity
     "shared_mistakes": "similarity.mistakes",
+    "similarity_of": "similarity.similarity",
     # transfer
     "transfer_trajectory": "transfer.trajectory",
     # results

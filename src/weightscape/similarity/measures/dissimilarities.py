@@ -43,7 +43,7 @@ def rsa_pearson(first: Geometry, second: Geometry, *, dissimilarity: Dissimilari
 
 @rsa_pearson.embeds
 def pearson_vector(layer: Geometry, *, dissimilarity: Dissimilarity = "euclidean") -> Tensor:
-    """Return the standardised dissimilarities ``(n (n − 1) / 2,)``, a vector of length 1."""
+    """Return the standardised dissimilarities of all ordered pairs ``(n²,)``, a vector of length 1."""
     return layer.keep(("rsa", dissimilarity), lambda: _standardised(dissimilarities(layer, dissimilarity), layer))
 
 
@@ -71,7 +71,7 @@ def rsa_spearman(first: Geometry, second: Geometry, *, dissimilarity: Dissimilar
 
 @rsa_spearman.embeds
 def spearman_vector(layer: Geometry, *, dissimilarity: Dissimilarity = "euclidean") -> Tensor:
-    """Return the standardised ranks of the dissimilarities, a vector of length 1."""
+    """Return the standardised ranks of the dissimilarities of all ordered pairs ``(n²,)``, a vector of length 1."""
 
     def compute() -> Tensor:
         return _standardised(_ranks(dissimilarities(layer, dissimilarity)), layer)
@@ -115,6 +115,11 @@ def _cosines(gram: Tensor, layer: Geometry) -> Tensor:
 
 
 def _standardised(values: Tensor, layer: Geometry) -> Tensor:
+    """Return values of pairs less their mean, each in both triangles of a matrix, as a vector ``(n²,)`` of length 1.
+
+    Raises:
+        UndefinedMeasure: If the values are equal.
+    """
     found = values - values.mean()
     size = float(found.norm())
     if not size > _CONSTANT * float(values.norm()):
@@ -122,7 +127,10 @@ def _standardised(values: Tensor, layer: Geometry) -> Tensor:
             f"The correlation is 0/0 for {layer.name}: all pairs of samples are equally dissimilar. Take other or more "
             "samples."
         )
-    return found / size
+    matrix = found.new_zeros(layer.count, layer.count)
+    above = torch.triu_indices(layer.count, layer.count, offset=1, device=found.device)
+    matrix[above[0], above[1]] = found / (size * 2**0.5)
+    return (matrix + matrix.T).reshape(-1)
 
 
 def _ranks(values: Tensor) -> Tensor:
