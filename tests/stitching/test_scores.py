@@ -35,6 +35,8 @@ def test_scores_are_those_of_independent_libraries(seed: int, count: int) -> Non
     assert found.accuracy == pytest.approx(accuracy_score(labels, chosen))
     assert found.front_accuracy == pytest.approx(accuracy_score(labels, front.argmax(1)))
     assert found.loss == pytest.approx(log_loss(labels, shares, labels=range(4)))
+    assert found.back_loss == pytest.approx(log_loss(labels, teacher, labels=range(4)))
+    assert found.front_loss == pytest.approx(float(nn.functional.cross_entropy(front.double(), labels)))
     assert found.agreement == pytest.approx(accuracy_score(reference, chosen))
     assert found.kl == pytest.approx(entropy(teacher, shares, axis=1).mean())
     assert found.cross_entropy == pytest.approx((entropy(teacher, shares, axis=1) + entropy(teacher, axis=1)).mean())

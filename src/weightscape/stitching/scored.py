@@ -20,6 +20,8 @@ class StitchScores(Result):
         loss: Mean cross-entropy to the labels in nats, whatever the stitch was trained on.
         front_accuracy: Of the front network; None where it was not given.
         back_accuracy: Of the back network.
+        front_loss: Mean cross-entropy of the front network to the labels in nats; None where it was not given.
+        back_loss: Of the back network.
         relative_accuracy: Accuracy over that of the back network; None where that is 0.
         relative_to_front: Accuracy over that of the front network.
         chance: Accuracy of guessing: one over the number of classes; for several labels, that of the best constant
@@ -45,6 +47,8 @@ class StitchScores(Result):
     loss: float
     front_accuracy: float | None
     back_accuracy: float
+    front_loss: float | None
+    back_loss: float
     relative_accuracy: float | None
     relative_to_front: float | None
     chance: float

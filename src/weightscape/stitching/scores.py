@@ -122,6 +122,8 @@ def scores_of(
         loss=found.loss,
         front_accuracy=front_accuracy,
         back_accuracy=back_accuracy,
+        front_loss=None if front is None else float(_hard(front, labels).mean()),
+        back_loss=float(_hard(back, labels).mean()),
         relative_accuracy=_ratio(found.accuracy, back_accuracy),
         relative_to_front=_ratio(found.accuracy, front_accuracy or 0.0),
         chance=chance,
