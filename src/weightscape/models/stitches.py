@@ -131,7 +131,9 @@ def make_stitch(
         ModelError: If the shapes cannot be stitched in that form, or the rank is impossible.
     """
     if (form == "low-rank") != (rank is not None):
-        raise ModelError(f"Expected a rank for the form 'low-rank' and for no other, received {form!r} and rank {rank}.")
+        raise ModelError(
+            f"Expected a rank for the form 'low-rank' and for no other, received {form!r} and rank {rank}."
+        )
     if form == "flat":
         return FlatStitch(front, back)
     if len(front) != len(back):

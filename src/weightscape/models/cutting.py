@@ -1,0 +1,235 @@
+"""Split a network at a layer: what leads to the layer, what the layer leads to, and what goes around it.
+
+A network is cut in its graph, traced by ``torch.fx``, so that each part runs nothing that it does not need and holds no
+other tensors; where tracing fails, hooks do it. Every cut is proved on an example: the parts must agree with the whole
+network, also with another activation put in at the layer.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, fx, nn
+
+from weightscape.batch_forms import output_tensor
+from weightscape.errors import ModelError
+from weightscape.models.addresses import LayerAddress, places, resolve, tapped
+from weightscape.models.folding import fold_batch_norms
+from weightscape.models.graphs import CutError, Split, protected, split_graph, with_tensor_output
+from weightscape.models.hooked import HookedBack, HookedFront, Inputs
+from weightscape.seeds import stream
+from weightscape.weights.modes import evaluation_mode
+
+Method: TypeAlias = Literal["graph", "hooks"]
+_TOLERANCE = {torch.float16: 1e-2, torch.bfloat16: 1e-1}
+
+
+@dataclass(frozen=True)
+class Back:
+    """A network from a layer on.
+
+    Attributes:
+        sides: Takes the inputs and returns the tensors, each with the batch first, that the tail needs besides the
+            activation and that do not depend on it, such as the shortcut around a cut inside a residual block; None
+            where there are none.
+        tail: Takes an activation at the layer and the tensors of `sides`, returns the outputs of the network: a
+            tensor, the logits of a network that returns a dictionary.
+        whole: Takes an activation and the inputs, returns the outputs: both in one, each tensor under its own name.
+        method: ``graph``, or ``hooks``, where the tail runs the whole network with the activation put in.
+        shape: Shape of the activation, without the batch.
+        folded: Number of batch norms that were folded into convolutions of the tail.
+    """
+
+    sides: nn.Module | None
+    tail: nn.Module
+    whole: nn.Module
+    method: Method
+    shape: tuple[int, ...]
+    folded: int = 0
+
+    def __call__(self, activation: Tensor, inputs: Tensor) -> Tensor:
+        """Return the outputs for an activation put in at the layer."""
+        return self.tail(activation, *(() if self.sides is None else self.sides(inputs)))  # type: ignore[no-any-return]
+
+
+def front_of(model: nn.Module, layer: str, *, example: Tensor, trainable: bool = False) -> nn.Module:
+    """Return the part of a network from the inputs to a layer; nothing after the layer is run.
+
+    The part is in evaluation mode and shares memory with the network, which stays as it is, hooks and modes included.
+
+    Args:
+        model: The network; it takes one tensor.
+        layer: Address of the layer (:class:`~weightscape.models.addresses.LayerAddress`).
+        example: A batch of at least one input, on the device of the network.
+        trainable: Whether the part holds the parameters themselves. By default they are frozen: the part's parameters
+            are others in the same memory that take no gradient.
+
+    Raises:
+        ModelError: If there is no such layer, it is not clear which call is meant, or the layer passes on no batch of
+            floating-point numbers.
+    """
+    return _cut(model, layer, example, trainable=trainable).front
+
+
+def back_of(model: nn.Module, layer: str, *, example: Tensor, trainable: bool = False, fold: bool = False) -> Back:
+    """Return the part of a network from a layer to the outputs, with what goes around the layer apart.
+
+    Args:
+        model: The network; it takes one tensor.
+        layer: Address of the layer; of ``name:input``, the call of ``name`` is the first thing that the tail runs.
+        example: A batch of at least one input, on the device of the network.
+        trainable: As for :func:`front_of`. With frozen parameters, a backward pass through the tail computes the
+            gradient of the activation alone.
+        fold: Fold batch norms that directly follow a convolution into it, for speed. Such layers of the tail hold
+            copies of the weights and have other numbers of tensors; the outputs are the same up to rounding.
+
+    Raises:
+        ModelError: As :func:`front_of`, or if the outputs do not depend on the layer.
+    """
+    parts = _cut(model, layer, example, trainable=trainable)
+    if not fold or parts.method == "hooks":
+        return parts.back
+    assert isinstance(parts.back.tail, fx.GraphModule)
+    tail, folded = fold_batch_norms(parts.back.tail)
+    return Back(parts.back.sides, tail, parts.back.whole, "graph", parts.back.shape, folded)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    front: nn.Module
+    back: Back
+    method: Method
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """What the parts must agree with: the whole network, run with hooks."""
+
+    activation: Tensor
+    outputs: Tensor
+    other: Tensor
+    outputs_of_other: Tensor
+
+
+def _cut(model: nn.Module, layer: str, example: Tensor, *, trainable: bool) -> _Parts:
+    """Cut in the graph, traced finely or else coarsely, or by hooks: the first that agrees with the whole network.
+
+    Raises:
+        ModelError: If none does.
+    """
+    reasons = []
+    with evaluation_mode(model), torch.no_grad():
+        there = places(model, lambda: model(example))
+        address = resolve(model, there, LayerAddress.parse(layer))
+        reference = _reference(model, address, example)
+        shape = tuple(reference.activation.shape[1:])
+        attempts: list[Callable[[], _Parts]] = [
+            lambda: _by_graph(_shared_copy(model, trainable, inplace=False), address, example, shape, fine=True),
+            lambda: _by_graph(_shared_copy(model, trainable, inplace=False), address, example, shape, fine=False),
+            lambda: _by_hooks(_shared_copy(model, trainable, inplace=True), address, shape),
+        ]
+        for attempt in attempts:
+            try:
+                return _proved(attempt(), reference, example)
+            except CutError as error:
+                reasons.append(str(error))
+    raise ModelError(
+        f"The network cannot be cut at {layer}: {reasons[-1]}. Check that the layer has an effect on the outputs, that "
+        "equal inputs give equal outputs, and that each input is treated apart from the others of its batch."
+    )
+
+
+def _shared_copy(model: nn.Module, trainable: bool, *, inplace: bool) -> nn.Module:
+    """Return a copy whose tensors share memory with those of the model, the parameters frozen unless trainable."""
+    memo: dict[int, object] = {id(buffer): buffer for buffer in model.buffers()}
+    for parameter in model.parameters():
+        memo[id(parameter)] = parameter if trainable else nn.Parameter(parameter.detach(), requires_grad=False)
+    duplicate = copy.deepcopy(model, memo)
+    for module in duplicate.modules():
+        if not inplace and getattr(module, "inplace", False) is True:
+            module.inplace = False  # type: ignore[assignment]
+    return duplicate.eval()
+
+
+def _by_graph(
+    duplicate: nn.Module, address: LayerAddress, example: Tensor, shape: tuple[int, ...], *, fine: bool
+) -> _Parts:
+    parts = split_graph(duplicate, address, example, fine=fine)
+    if not isinstance(duplicate(example), Tensor):
+        tail, whole = with_tensor_output(parts.tail), with_tensor_output(parts.whole)
+        parts = Split(parts.front, parts.sides, tail, whole)
+    tail, whole = parts.tail, parts.whole
+    if not example.is_meta and _writes_over(parts, example):
+        tail, whole = protected(tail), protected(whole)
+    return _Parts(parts.front, Back(parts.sides, tail, whole, "graph", shape), "graph")
+
+
+def _writes_over(parts: Split, example: Tensor) -> bool:
+    given = [parts.front(example).clone(), *(() if parts.sides is None else parts.sides(example))]
+    before = [one.clone() for one in given]
+    parts.tail(*given)
+    return not all(torch.equal(one, other) for one, other in zip(given, before, strict=True))
+
+
+def _by_hooks(duplicate: nn.Module, address: LayerAddress, shape: tuple[int, ...]) -> _Parts:
+    back = HookedBack(duplicate, address)
+    return _Parts(HookedFront(duplicate, address), Back(Inputs(), back, back, "hooks", shape), "hooks")
+
+
+def _reference(model: nn.Module, address: LayerAddress, example: Tensor) -> _Reference:
+    """Run the whole network, as it is and with another activation put in.
+
+    Raises:
+        ModelError: If there is no batch of numbers at the layer.
+    """
+    found: list[Tensor] = []
+    with tapped(model, address, lambda value: found.append(value.clone())):
+        outputs = output_tensor(model(example))
+    (activation,) = found
+    if activation.shape[:1] != example.shape[:1] or not activation.is_floating_point() or activation.ndim < 2:
+        raise ModelError(
+            f"Expected at {address} a batch of {len(example)} activations, received a tensor of shape "
+            f"{tuple(activation.shape)} and type {str(activation.dtype).removeprefix('torch.')}. Take another layer."
+        )
+    other = activation if activation.is_meta else _another(activation)
+    with tapped(model, address, lambda _value: other.clone()):
+        return _Reference(activation, outputs, other, output_tensor(model(example)))
+
+
+def _another(activation: Tensor) -> Tensor:
+    """Return an activation that the network does not produce by itself."""
+    noise = torch.randn(activation.shape, generator=stream(0, "proof")).to(activation)
+    return activation + activation.abs().mean().clamp_min(1e-3) * noise
+
+
+def _proved(parts: _Parts, reference: _Reference, example: Tensor) -> _Parts:
+    """Return the parts if they agree with the whole network.
+
+    Raises:
+        CutError: If they do not.
+    """
+    if example.is_meta:
+        return parts
+    agree = {
+        "its front": (parts.front(example), reference.activation),
+        "its back": (parts.back(reference.activation, example), reference.outputs),
+        "its back with another activation": (parts.back(reference.other, example), reference.outputs_of_other),
+        "its back in one": (parts.back.whole(reference.other, example), reference.outputs_of_other),
+    }
+    for name, (one, other) in agree.items():
+        if not _close(one, other):
+            raise CutError(f"{name} does not agree with the whole network")
+    return parts
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    """Whether two results agree to 1e-5 of the largest entry, in single precision."""
+    if one.shape != other.shape:
+        return False
+    scale = float(other.abs().nan_to_num(posinf=0.0).max()) if other.numel() else 0.0
+    tolerance = _TOLERANCE.get(other.dtype, 1e-5) * max(scale, 1e-6)
+    return torch.allclose(one, other, rtol=0.0, atol=tolerance, equal_nan=True)
