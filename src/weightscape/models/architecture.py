@@ -22,6 +22,7 @@ from weightscape.models.families import (
     Family,
     Fixup,
     Foreign,
+    Inception,
     LeNet,
     Library,
     Mlp,
@@ -40,6 +41,7 @@ _FAMILIES: dict[str, type[BaseModel]] = {
     "resnet20": ResNet20,
     "fixup": Fixup,
     "tiny10": Tiny10,
+    "inception": Inception,
     "library": Library,
     "custom": Custom,
 }
@@ -109,6 +111,7 @@ Architecture: TypeAlias = Annotated[
     | Annotated[ResNet20, Tag("resnet20")]
     | Annotated[Fixup, Tag("fixup")]
     | Annotated[Tiny10, Tag("tiny10")]
+    | Annotated[Inception, Tag("inception")]
     | Annotated[Library, Tag("library")]
     | Annotated[Custom, Tag("custom")],
     Discriminator(_tag),

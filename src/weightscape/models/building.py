@@ -16,6 +16,7 @@ from weightscape.models.cnn import build_cnn
 from weightscape.models.conv import build_conv
 from weightscape.models.custom import build_custom
 from weightscape.models.fixup import build_fixup
+from weightscape.models.inception import build_inception
 from weightscape.models.lenet import build_dense, build_lenet
 from weightscape.models.library import build_library
 from weightscape.models.mlp import build_mlp
@@ -33,6 +34,7 @@ _BUILDERS: dict[type, Callable[..., nn.Module]] = {
     families.ResNet20: build_resnet20,
     families.Fixup: build_fixup,
     families.Tiny10: build_tiny10,
+    families.Inception: build_inception,
     families.Library: build_library,
     families.Custom: build_custom,
 }

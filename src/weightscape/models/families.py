@@ -158,6 +158,17 @@ class Tiny10(Family):
     batch_norm: bool = True
 
 
+class Inception(Family):
+    """InceptionV1 without auxiliary heads, for images of 224 pixels; at least 32.
+
+    Source: GoogLeNet (arXiv 1409.4842) in the form of arXiv 2110.14633, where a batch norm after each convolution is an
+    option.
+    """
+
+    name: Literal["inceptionv1"]
+    batch_norm: bool = False
+
+
 class Foreign(BaseModel):
     """Base of networks that other people's code builds: any further setting is an argument of that code."""
 
