@@ -55,11 +55,10 @@ def short_names(names: Sequence[str]) -> list[str]:
     long = [name for name in names if len(name) > 6]
     if len(long) < 2:
         return list(names)
-    start = _common_start(long)
-    start = start if start.endswith(".") else start.rstrip("0123456789.")
+    start = _common_start(long).rstrip("0123456789.")
     endings = {name.rpartition(".")[2] for name in long}
     end = f".{endings.pop()}" if len(endings) == 1 else ""
-    shorter = [name.removeprefix(start).removesuffix(end) if name in long else name for name in names]
+    shorter = [name.removeprefix(start).removesuffix(end).strip(".") if name in long else name for name in names]
     return shorter if len(set(shorter)) == len(set(names)) and all(shorter) else list(names)
 
 

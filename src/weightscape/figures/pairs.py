@@ -159,6 +159,8 @@ def _refuse_unknown_repetitions(rows: pandas.DataFrame, keys: list[str], x: str)
     Raises:
         FigureError: In that case.
     """
+    import pandas
+
     repeated = rows.loc[rows.duplicated(keys, keep=False)]
     if repeated.empty:
         return
@@ -169,7 +171,8 @@ def _refuse_unknown_repetitions(rows: pandas.DataFrame, keys: list[str], x: str)
     settings = [
         str(column)
         for column in rows.columns
-        if column not in ignored and (rows[column].dtype == object or "." in str(column) or column in _SETTINGS)
+        if column not in ignored
+        and (not pandas.api.types.is_numeric_dtype(rows[column]) or "." in str(column) or column in _SETTINGS)
     ]
     differing = [column for column in settings if group[column].astype(str).nunique() > 1]
     first = group.iloc[0]

@@ -25,6 +25,8 @@ _MODULES = (
     "similarity_curve",
     "stitch_interpolation",
     "stitch_masks",
+    "stitch_course",
+    "stitch_map",
     "stitch_matching",
     "stitch_matrix",
     "stitch_rank",

@@ -54,7 +54,8 @@ def stitch_rank(
         FigureError: If no row has a rank.
     """
     require(table, ["method", "rank", measure], name="table")
-    frames = [stitch_frame(table, methods=("reduced-rank", *levels), rows=rows)]
+    matched = stitch_frame(table, methods=("reduced-rank", *levels), rows=rows)
+    frames = [matched.assign(rank=matched["rank"].where(matched["method"] == "reduced-rank"))]
     if stitched is not None:
         require(stitched, ["rank", measure], name="stitched")
         trained = stitch_frame(stitched, by=by, name="stitched")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TASK = "task loss"
 FULL_RANK = ", full rank"
+BEFORE = "before training"
 METHODS = {
     "identity": "identity",
     "permutation": "permutation",
@@ -38,6 +39,7 @@ _LOOKS = {
     "rotation": Look("rotation", "#009E73", "^"),
     "permutation": Look("permutation", "#CC79A7", "D"),
     "best match": Look("best match", "#8C6D1F", "v"),
+    BEFORE: Look(BEFORE, "#D55E00", "s"),
     "reduced rank": Look("reduced rank", "#D55E00", "s"),
     "sparse": Look("sparse", "#D55E00", "s"),
     "identity": Look("identity", "#7a7a7a", "x"),
@@ -111,6 +113,17 @@ def stitch_frame(
         for name, label in zip(names, labels, strict=True)
     ]
     return with_layers(with_pairs(frame.assign(series=series)))
+
+
+def beginnings(frame: pandas.DataFrame, measures: Sequence[str]) -> pandas.DataFrame:
+    """Return the rows of ``stitch`` as they were before training, as a series of their own.
+
+    Raises:
+        FigureError: If the table does not have the beginning of a measure.
+    """
+    require(frame, [f"initial_{measure}" for measure in measures], name="table")
+    named = [BEFORE if name == TASK else f"{BEFORE}, {name}" for name in frame["series"]]
+    return frame.assign(series=named, **{measure: frame[f"initial_{measure}"] for measure in measures})
 
 
 def _with_settings(table: Table, rows: Table | None) -> pandas.DataFrame:

@@ -11,7 +11,17 @@ from weightscape.figures.numbers import require
 from weightscape.figures.pair_marks import draw_means, missing_pairs_note, name_axis
 from weightscape.figures.pairs import pair_means, pairs_note, tidy_pairs
 from weightscape.figures.registry import figure
-from weightscape.figures.stitch_series import MEASURES, METHODS, TASK, Measure, stitch_frame, stitch_looks, together
+from weightscape.figures.stitch_series import (
+    BEFORE,
+    MEASURES,
+    METHODS,
+    TASK,
+    Measure,
+    beginnings,
+    stitch_frame,
+    stitch_looks,
+    together,
+)
 from weightscape.figures.style import MUTED
 
 if TYPE_CHECKING:
@@ -33,8 +43,8 @@ UNSTITCHED = "as they are"
 @figure("stitch-similarity")
 def stitch_similarity(
     table: Table,
-    direct: Table,
     *,
+    direct: Table | None = None,
     rows: Table | None = None,
     by: str | Sequence[str] | None = None,
     method: str = "least-squares",
@@ -46,8 +56,9 @@ def stitch_similarity(
     """Similarity with the back network's representation beside that of the outputs, by layer, and what the task does.
 
     Above: of the activations after the stitch, and of the outputs. Below: the task loss minus direct matching, pair by
-    pair. The task loss brings outputs nearer while the representation is as similar as before, or less. Means are over
-    ordered pairs of networks, intervals over networks.
+    pair; minus the stitch before training where there is no table of direct matching. The task loss brings outputs
+    nearer while the representation is as similar as before, or less. Means are over ordered pairs of networks,
+    intervals over networks.
 
     Args:
         table: One row per pair and layer, as ``stitch`` has them: ``front_layer``, ``depth``, the similarity, the
@@ -62,23 +73,26 @@ def stitch_similarity(
         note: Printed below the figure.
         title: Printed above the figure.
     """
-    for name, part in (("table", table), ("direct", direct)):
-        require(part, [similarity, measure], name=name)
+    require(table, [similarity, measure], name="table")
     trained = stitch_frame(table, by=by, rows=rows)
-    matched = stitch_frame(direct, methods=(method,), name="direct")
-    frame = together([trained, matched])
+    if direct is None:
+        base, other = BEFORE, beginnings(trained, [similarity, measure])
+    else:
+        require(direct, [similarity, measure], name="direct")
+        base, other = METHODS.get(method, method), stitch_frame(direct, methods=(method,), name="direct")
+    frame = together([trained, other])
     quantities = {similarity: SIMILARITIES[similarity], measure: MEASURES[measure]}
     parts = [pair_means(frame, x="place", y=column, quantity=name) for column, name in quantities.items()]
     if similarity == "cka" and "cka_unstitched" in frame.columns:
-        alone = frame.loc[frame["series"] == METHODS.get(method, method)].assign(series=UNSTITCHED)
+        alone = frame.loc[frame["series"].str.startswith(base)].assign(series=UNSTITCHED)
         parts.append(pair_means(alone, x="place", y="cka_unstitched", quantity=quantities[similarity]))
-    differences = _differences(frame, METHODS.get(method, method), list(quantities))
+    differences = _differences(frame, base, list(quantities))
     parts += [
         pair_means(differences, x="place", y=column, quantity=f"difference of {name}")
         for column, name in quantities.items()
     ]
     numbers = tidy_pairs(parts)
-    below = f"Below: {TASK} minus {METHODS.get(method, method)}, pair by pair."
+    below = f"Below: {TASK} minus {base}, pair by pair."
     notes = [below, pairs_note(numbers), lossy_note(frame), note, missing_pairs_note(frame, measure)]
     return _draw(frame, numbers, list(quantities.values()), notes=notes, title=title)
 
@@ -87,8 +101,9 @@ def _differences(frame: pandas.DataFrame, direct: str, columns: Sequence[str]) -
     """Return what the task loss changes against direct matching, per pair and layer."""
     keys = ["first", "second", "layer"]
     good = frame.loc[~frame["failed"]]
-    base = good.loc[good["series"] == direct].groupby(keys)[list(columns)].mean()
-    others = good.loc[good["series"] != direct]
+    matched = good["series"].str.startswith(direct)
+    base = good.loc[matched].groupby(keys)[list(columns)].mean()
+    others = good.loc[~matched]
     joined = others.drop(columns=list(columns)).join(base, on=keys)
     return joined.assign(**{column: others[column] - joined[column] for column in columns})
 
