@@ -109,6 +109,11 @@ class FlatStitch(nn.Module):
 Stitch: TypeAlias = AffineStitch | LowRankStitch | FlatStitch
 
 
+def matrix_of(stitch: Stitch) -> Tensor:
+    """Return the matrix of a stitch, ``(C2, C1)``, or ``(d2, d1)`` of a flat one; the parameter itself if it is one."""
+    return stitch.weight if isinstance(stitch, FlatStitch) else stitch.matrix()
+
+
 def make_stitch(
     front: Sequence[int],
     back: Sequence[int],

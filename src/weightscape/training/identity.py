@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from weightscape.data.dataset import Dataset, Split
 
 
-def _split_digest(split: Split) -> str:
+def split_digest(split: Split) -> str:
+    """Return the hash of a split: pixels, labels and normalisation."""
     return digest({name: getattr(split, name) for name in ("images", "labels", "mean", "std")})
 
 
@@ -33,7 +34,7 @@ def run_identity(
         "keep": list(keep),
         "model": hashlib.blake2b(str(model).encode(), digest_size=16).hexdigest(),
         "start": digest(model.state_dict()),
-        "data": {name: _split_digest(getattr(dataset, name)) for name in ("train", "validation", "test")},
+        "data": {name: split_digest(getattr(dataset, name)) for name in ("train", "validation", "test")},
         "augment": dataset.settings.model_dump(mode="json")["augment"],
         "device": device.type,
     }
