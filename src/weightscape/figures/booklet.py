@@ -45,9 +45,9 @@ class _Form:
 
 _FORMS: dict[Kind, _Form] = {
     "title": _Form(13, 64, 0, weight="bold"),
-    "heading": _Form(10, 84, 12, weight="bold"),
-    "text": _Form(8.5, 98, 6),
-    "note": _Form(8, 104, 4, colour=MUTED),
+    "heading": _Form(10, 90, 12, weight="bold"),
+    "text": _Form(8.5, 110, 6),
+    "note": _Form(8, 116, 4, colour=MUTED),
     "mono": _Form(7, 112, 4, family="DejaVu Sans Mono"),
 }
 
@@ -120,8 +120,11 @@ def _save_figure(pages: object, caption: str, figure: Figure) -> None:
     head = _MARGIN + len(lines) * 1.42 * form.size / _POINTS + 0.15
     left = max((_PAGE[0] - width) / 2, 0.0)
     start = (_MARGIN - left) / width  # the caption begins where text begins
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # everything has its place, and keeps it on the larger page
     above = figure.text(start, 1 + 0.15 / height, "\n".join(lines), fontsize=form.size, va="bottom", parse_math=False)
-    above.set_in_layout(False)
+    for legend in figure.legends:
+        legend.set_bbox_to_anchor((0, 0, 1, 1), transform=figure.transFigure)
     box = Bbox.from_extents(-left, height + head - _PAGE[1], _PAGE[0] - left, height + head)
     pages.savefig(figure, bbox_inches=box)  # type: ignore[attr-defined]
     above.remove()

@@ -127,6 +127,7 @@ def _show(axes: Axes, matrix: numpy.ndarray, *, limit: float) -> None:
     image = axes.imshow(matrix, cmap=_COLOURS, vmin=-limit, vmax=limit, interpolation="nearest", aspect="equal")
     axes.grid(visible=False)
     axes.tick_params(length=2)
+    _count(axes)
     axes.set_xlabel("front channel")
     axes.set_ylabel("back channel")
     chart = axes.get_figure(root=True)
@@ -136,7 +137,17 @@ def _show(axes: Axes, matrix: numpy.ndarray, *, limit: float) -> None:
     bar.ax.tick_params(length=2)
 
 
+def _count(axes: Axes) -> None:
+    """Let both axes count: there is no channel 0.5."""
+    from matplotlib.ticker import MaxNLocator
+
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True, nbins=7, min_n_ticks=1))
+
+
 def _plot(axes: Axes, values: dict[str, numpy.ndarray]) -> None:
+    from weightscape.figures.chart import integer_ticks
+
     drawn = looks([_STAGES[stage] for stage in values])
     for stage, found in values.items():
         look = drawn[_STAGES[stage]]
@@ -150,6 +161,7 @@ def _plot(axes: Axes, values: dict[str, numpy.ndarray]) -> None:
         axes.set_ylim(bottom=0)
     axes.set_title("singular values")
     axes.set_xlabel("index")
+    integer_ticks(axes)
     axes.legend(loc="upper right")
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from weightscape.report.page import Report
     from weightscape.studies.workspace.record import Record
 
-_HOMES = {"diagnose": "diagnosis", "compare": "comparison"}
+_HOMES = {"diagnose": "diagnosis", "compare": "comparison", "stitch": "stitching"}
 """The module of this package that tells the results of an operation."""
 
 
