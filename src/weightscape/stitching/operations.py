@@ -134,7 +134,8 @@ def interpolate_stitches(
     second: Weights,
     back: Weights | None = None,
     *,
-    model: Architecture,
+    first_model: Architecture,
+    second_model: Architecture,
     back_model: Annotated[Architecture | None, Inherited] = None,
     data: DataSpec,
     points: Points = 11,
@@ -148,7 +149,8 @@ def interpolate_stitches(
         second: The stitched network at its end; front and back must be those of the first.
         back: The back network as it was trained, against which answers are scored; without it only loss and accuracy
             are measured.
-        model: The architecture of both stitched networks.
+        first_model: The architecture of the first stitched network.
+        second_model: The architecture of the second; front, back and layers are those of the first.
         back_model: The architecture of the back network.
         data: The data set.
         points: Number of points, both ends included.
@@ -158,5 +160,11 @@ def interpolate_stitches(
     from weightscape.stitching.together import line_between
 
     return line_between(
-        first, second, back, model=model, back_model=back_model, data=data, points=points, split=split, context=context
+        (first, first_model),
+        (second, second_model),
+        (back, back_model),
+        data=data,
+        points=points,
+        split=split,
+        context=context,
     )

@@ -102,30 +102,29 @@ def network_of(model: Architecture, weights: Weights, dataset: Dataset) -> nn.Mo
 
 
 def line_between(
-    first: Weights,
-    second: Weights,
-    back: Weights | None,
+    first: tuple[Weights, Architecture],
+    second: tuple[Weights, Architecture],
+    back: tuple[Weights | None, Architecture | None],
     *,
-    model: Architecture,
-    back_model: Architecture | None,
     data: DataSpec,
     points: int,
     split: str,
     context: Context,
 ) -> StitchLine:
-    """Compute one task of ``interpolate-stitches``.
+    """Compute one task of ``interpolate-stitches``, networks given by weights and architecture.
 
     Raises:
         ModelError: If the back network is given without its architecture.
     """
     dataset = load_data(data, root=context.data_root, device=context.device)
-    if back is not None and back_model is None:
+    ends = [network_of(model, weights, dataset) for weights, model in (first, second)]
+    weights, model = back
+    if weights is not None and model is None:
         raise ModelError("Expected the architecture of the back network, received its weights alone. Add back_model.")
     return line_of_stitches(
-        network_of(model, first, dataset),
-        network_of(model, second, dataset),
+        *ends,
         getattr(dataset, split),
-        back=None if back is None or back_model is None else network_of(back_model, back, dataset),
+        back=None if weights is None or model is None else network_of(model, weights, dataset),
         points=points,
         lossy=dataset.lossy,
         device=context.device,
