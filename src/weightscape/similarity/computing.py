@@ -15,6 +15,9 @@ from weightscape.similarity.measure import Measure, check_options
 from weightscape.similarity.overlap import JointMoments
 from weightscape.similarity.probe import check_same_probe
 
+_LARGEST = 1e60
+"""Sums of fourth powers of larger numbers leave the range of double precision."""
+
 _NAMES = ("the first representation", "the second representation")
 
 
@@ -139,7 +142,8 @@ def as_matrix(values: Any, *, name: str = "the representation") -> Tensor:
     Raises:
         DataError: If they are no matrix, are empty or hold NaN or infinite values.
     """
-    found = torch.as_tensor(values).detach()
+    precise = torch.float64 if isinstance(values, list | tuple) else None
+    found = torch.as_tensor(values, dtype=precise).detach()
     if found.ndim != 2 or found.is_complex():
         way = "; flatten maps with .flatten(1), or count each pixel as a sample" if found.ndim > 2 else ""
         raise DataError(
@@ -155,6 +159,11 @@ def as_matrix(values: Any, *, name: str = "the representation") -> Tensor:
             f"Expected finite numbers, but {bad:,} of the {found.numel():,} entries of {name} are NaN or infinite. "
             "Activations above 65504 overflow half precision: capture them in float32; else look for where the network "
             "diverged."
+        )
+    if float(found.abs().max()) > _LARGEST:
+        raise DataError(
+            f"Expected activations of ordinary size, but {name} has entries up to {float(found.abs().max()):.1g}, "
+            "whose products overflow: the network has diverged, or the layer is to be scaled."
         )
     return found
 

@@ -13,15 +13,20 @@ from weightscape.similarity.measure import UndefinedMeasure
 _SIMPLEX = "all samples are equally far from each other, so that no pair of them is more alike than another"
 
 
-def unit_vector(matrix: Tensor, layer: Geometry) -> Tensor:
+def unit_vector(matrix: Tensor, layer: Geometry, *, of: Tensor) -> Tensor:
     """Return the entries of a matrix of a layer as a vector of length 1.
+
+    Args:
+        matrix: The matrix.
+        layer: The layer.
+        of: What it was made of by subtracting means: how large rounding errors are.
 
     Raises:
         UndefinedMeasure: If the matrix is zero up to rounding.
     """
     flat = matrix.reshape(-1)
     size = float(flat.norm())
-    if not size > 64 * layer.epsilon * float(layer.centred.norm()):
+    if not size > 64 * layer.epsilon * float(of.norm()):
         raise UndefinedMeasure(f"The value is 0/0 for {layer.name}: {_SIMPLEX}. Take other or more samples.")
     return flat / size
 

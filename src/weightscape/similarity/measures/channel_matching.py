@@ -6,12 +6,13 @@ less, also with itself.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from weightscape.errors import DataError
 from weightscape.similarity.measure import Invariance, measure
 from weightscape.similarity.overlap import JointMoments, check_varies
 
@@ -85,4 +86,6 @@ def correlations(moments: JointMoments) -> Tensor:
 
 
 def _signed(values: Tensor, sign: Sign) -> Tensor:
+    if sign not in get_args(Sign):
+        raise DataError(f"Expected signed or absolute, received {sign!r}.")
     return values.abs() if sign == "absolute" else values

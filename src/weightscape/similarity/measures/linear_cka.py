@@ -35,7 +35,7 @@ def linear_cka(first: Geometry, second: Geometry) -> float:
 @linear_cka.embeds
 def alignment_vector(layer: Geometry) -> Tensor:
     """Return HKH as a vector ``(n²,)`` of length 1."""
-    return layer.keep("linear-cka", lambda: unit_vector(layer.centred, layer))
+    return layer.keep("linear-cka", lambda: unit_vector(layer.centred, layer, of=layer.centred))
 
 
 @linear_cka.also_from("moments")
@@ -72,7 +72,7 @@ def linear_cka_debiased(first: Geometry, second: Geometry) -> float:
 @linear_cka_debiased.embeds
 def debiased_vector(layer: Geometry) -> Tensor:
     """Return the Gram matrix in the form for the unbiased estimator as a vector ``(n²,)`` of length 1."""
-    return layer.keep("linear-cka-debiased", lambda: unit_vector(layer.unbiased, layer))
+    return layer.keep("linear-cka-debiased", lambda: unit_vector(layer.unbiased, layer, of=layer.centred))
 
 
 @linear_cka_debiased.also_from("activations")

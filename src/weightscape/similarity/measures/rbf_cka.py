@@ -40,13 +40,13 @@ def rbf_vector(layer: Geometry, *, bandwidth: float = 0.8) -> Tensor:
     """
     if not bandwidth > 0:
         raise DataError(f"Expected a bandwidth above 0, a fraction of the median distance, received {bandwidth}.")
-    return layer.keep(("rbf-cka", bandwidth), lambda: unit_vector(_centred_kernel(layer, bandwidth), layer))
+    return layer.keep(("rbf-cka", bandwidth), lambda: _vector(layer, bandwidth))
 
 
-def _centred_kernel(layer: Geometry, bandwidth: float) -> Tensor:
+def _vector(layer: Geometry, bandwidth: float) -> Tensor:
     kernel = torch.exp(layer.squared_distances / (-2 * bandwidth**2 * median_square(layer)))
     means = kernel.mean(dim=0)
-    return kernel - means[:, None] - means[None, :] + means.mean()
+    return unit_vector(kernel - means[:, None] - means[None, :] + means.mean(), layer, of=kernel)
 
 
 def median_square(layer: Geometry) -> float:
