@@ -121,17 +121,14 @@ def _parameters(operation: Operation) -> list[inspect.Parameter]:
 def _setting(operation: Operation, name: str, said: Mapping[str, str]) -> tuple[str, Any, Any]:
     """Return a setting as a parameter of the command: an argument if it is marked as positional, else an option."""
     field = operation.settings.model_fields[name]
-    by_place, needed = is_positional(field), field.is_required()
-    where_from = default_text(field, inherits=bool(operation.inputs) and not by_place)
-    common: dict[str, Any] = {
-        "help": f"{said.get(name, '')}{type_text(field.annotation)}{'' if by_place and needed else ' ' + where_from}",
-        "show_default": False,
-        "autocompletion": completion.values(name, field.annotation),
-    }
-    if not by_place:
-        option = typer.Option(option_flag(name), metavar="VALUE", **common)
+    offered = completion.values(name, field.annotation)
+    common: dict[str, Any] = {"show_default": False, "autocompletion": offered}
+    if not is_positional(field):
+        kind = f"{type_text(field.annotation)} {default_text(field, inherits=bool(operation.inputs))}"
+        option = typer.Option(option_flag(name), metavar="VALUE", help=said.get(name, "") + kind, **common)
         return f"setting_{name}", Annotated[str | None, option], None
-    argument = typer.Argument(metavar=name.upper(), **common)
+    needed = field.is_required()
+    argument = typer.Argument(metavar=name.upper(), help=said.get(name, ""), **common)
     hint: Any = Annotated[str, argument] if needed else Annotated[str | None, argument]
     return f"setting_{name}", hint, inspect.Parameter.empty if needed else None
 
