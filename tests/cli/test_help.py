@@ -11,7 +11,7 @@ import pytest
 from typer.testing import Result
 
 from weightscape.cli.one_line import operation_command
-from weightscape.cli.signatures import description, meanings, option_flag
+from weightscape.cli.signatures import description, meanings, place_of
 from weightscape.cli.summaries import declared_operations, operation_summary
 from weightscape.operation import find_operation, operation_names
 
@@ -52,9 +52,10 @@ def test_summaries_read_from_source_are_those_of_the_operations() -> None:
 
 @pytest.mark.parametrize("name", sorted(declared_operations()))
 def test_every_setting_of_an_operation_is_an_option_with_its_default(name: str, cli: Callable[..., Result]) -> None:
-    flags = {flag for parameter in operation_command(name).params for flag in parameter.opts}
-    fields = find_operation(name).settings.model_fields
-    assert {option_flag(field) for field in fields} <= flags
+    operation = find_operation(name)
+    places = {place for taken in operation_command(name).params for place in (*taken.opts, taken.human_readable_name)}
+    fields = operation.settings.model_fields
+    assert {place_of(operation, field) for field in fields} <= places
     shown = " ".join(cli(name, "--help").stdout.replace("│", " ").split())
     for field, info in fields.items():
         if isinstance(info.default, int | str) and not isinstance(info.default, bool):

@@ -128,7 +128,8 @@ def _setting(operation: Operation, name: str, said: Mapping[str, str]) -> tuple[
         option = typer.Option(option_flag(name), metavar="VALUE", help=said.get(name, "") + kind, **common)
         return f"setting_{name}", Annotated[str | None, option], None
     needed = field.is_required()
-    argument = typer.Argument(metavar=name.upper(), help=said.get(name, ""), **common)
+    preset = "" if needed or field.default is None else default_text(field, inherits=False)
+    argument = typer.Argument(metavar=name.upper(), help=said.get(name, "") + preset, **common)
     hint: Any = Annotated[str, argument] if needed else Annotated[str | None, argument]
     return f"setting_{name}", hint, inspect.Parameter.empty if needed else None
 
