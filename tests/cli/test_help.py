@@ -53,7 +53,7 @@ def test_summaries_read_from_source_are_those_of_the_operations() -> None:
 @pytest.mark.parametrize("name", sorted(declared_operations()))
 def test_every_setting_of_an_operation_is_an_option_with_its_default(name: str, cli: Callable[..., Result]) -> None:
     operation = find_operation(name)
-    places = {place for taken in operation_command(name).params for place in (*taken.opts, taken.human_readable_name)}
+    places = {place for taken in operation_command(name).params for place in (*taken.opts, taken.metavar)}
     fields = operation.settings.model_fields
     assert {place_of(operation, field) for field in fields} <= places
     shown = " ".join(cli(name, "--help").stdout.replace("│", " ").split())
