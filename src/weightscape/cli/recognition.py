@@ -120,8 +120,8 @@ def _recognised(operation: Operation, option: str, paths: Mapping[str, str], dat
     found = recognise(shapes[first], shape=shape, classes=classes)
     if len(found) == 1:
         return {"name": found[0].name, **found[0].model_dump(mode="json", exclude_defaults=True)}
-    if not operation.settings.model_fields[option].is_required():
-        return None  # what is no network may be meant; the operation knows
+    if not operation.settings.model_fields[option].is_required() and not _is_network(shapes[first]):
+        return None  # a stored representation, say
     names = ", ".join(candidate.name for candidate in found)
     fits = f"several: {names}" if found else f"no bundled one{_closest(shapes[first], shape, classes)}"
     remedy = "Name it, as a bundled name, settings or a dotted path of your own: {} my_module.MyNetwork."
@@ -130,6 +130,10 @@ def _recognised(operation: Operation, option: str, paths: Mapping[str, str], dat
     received = f"{path}, whose tensors fit {fits}"
     problem = Problem(place, "the architecture of the weights", received, remedy.format(flag))
     raise SpecificationError([problem])
+
+
+def _is_network(shapes: Shapes) -> bool:
+    return any(name.rpartition(".")[2] in {"weight", "bias"} for name in shapes)
 
 
 def _closest(shapes: Shapes, shape: tuple[int, int, int], classes: int) -> str:
