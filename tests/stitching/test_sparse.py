@@ -45,7 +45,7 @@ def test_the_conditions_of_an_optimum_hold_on_the_whole_path(seed: int) -> None:
         assert float((gradient.abs() - threshold)[~active].clamp(min=0).sum()) < slack
         assert float(error.mean(0).abs().max()) < 1e-8
         assert stitch.optimality is not None
-        assert stitch.optimality <= 1e-6
+        assert stitch.optimality <= 1e-9
     errors = [stitch.residual for stitch in path]
     assert errors == sorted(errors, reverse=True)
 
@@ -70,7 +70,7 @@ def test_planted_connections_are_found_among_dead_and_copied_channels() -> None:
     (found,) = sparse_path(moments, [0.1 * largest_penalty(moments)])
     assert (found.weight != 0).nonzero().tolist() == [[0, 1], [1, 2], [1, 3]]
     assert found.optimality is not None
-    assert found.optimality < 1e-6
+    assert found.optimality < 1e-9
 
 
 def test_penalties_come_back_in_their_order() -> None:

@@ -77,4 +77,5 @@ def solve_symmetric(matrix: Tensor, sides: Tensor, *, shift: float = 0.0, tolera
     values, vectors = torch.linalg.eigh(matrix)
     kept = values > tolerance * values[-1].clamp(min=0)
     inverse = torch.where(kept, 1 / torch.where(kept, values + shift, 1.0), 0.0)
-    return vectors @ (inverse[:, None] * (vectors.T @ sides))
+    solution: Tensor = vectors @ (inverse[:, None] * (vectors.T @ sides))
+    return solution

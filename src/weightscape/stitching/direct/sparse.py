@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 Rows: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
-TOLERANCE = 1e-6
+TOLERANCE = 1e-9
 """Largest violation of the conditions of an optimum, relative to the largest gradient at W = 0."""
 _SWEEPS = 20
 _ROUNDS = 50
@@ -66,7 +66,7 @@ def sparse_path(moments: Moments, penalties: Sequence[float], *, tolerance: floa
     found = {}
     for penalty in sorted(set(penalties), reverse=True):
         violation = lasso.solve(penalty / (2 * len(moments.first_mean)), tolerance)
-        weight = torch.from_numpy(lasso.weight.copy()).to(moments.cross.device)
+        weight = torch.from_numpy(lasso.weight + 0.0).to(moments.cross.device)
         bias = affine_bias(moments, weight)
         found[penalty] = direct_stitch("sparse", weight, bias, moments, penalty=penalty, optimality=violation)
     return [found[penalty] for penalty in penalties]

@@ -1,0 +1,159 @@
+"""CKA of what a stitch makes of the front's activations with the back's, for many stitches of one layer.
+
+The Gram matrix of stitched activations depends on W through ``Wᵀ W`` alone, and on the bias not at all once it is
+centred. A stitch of rank r therefore costs a product of r columns per pixel, and one that keeps all lengths nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from weightscape.errors import DataError, Interrupted
+from weightscape.similarity.geometry import Geometry
+from weightscape.similarity.measure import find_measure
+from weightscape.stitching.direct.settings import Form
+from weightscape.stitching.direct.stitch import DirectStitch
+from weightscape.stitching.direct.sums import site_moments
+from weightscape.stitching.features import BATCH, Site
+from weightscape.stitching.pair import Pair, Wanted
+
+if TYPE_CHECKING:
+    from weightscape.data.dataset import Split
+
+_COLUMNS = 8192
+_EQUAL = 1e-9
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How like the back network's activation a matched one is, on the probe images.
+
+    Attributes:
+        r2: Share of the variance of the back's channels that is explained; None where they do not vary.
+        l2: Mean squared difference of all entries.
+        cka: Linear CKA of images, the biased estimator; None where an activation is constant.
+        cka_debiased: The same with the unbiased estimator; None with fewer than 4 images too.
+        cka_unstitched: `cka` of the front's activation as it is.
+    """
+
+    r2: float | None
+    l2: float
+    cka: float | None
+    cka_debiased: float | None
+    cka_unstitched: float | None
+
+
+@torch.no_grad()
+def compare_on(
+    pair: Pair,
+    probe: Split,
+    stitches: Mapping[Site, Sequence[DirectStitch]],
+    *,
+    form: Form,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> dict[Site, list[Likeness]]:
+    """Compare the output of every stitch with the back network's own activation.
+
+    Activations of one layer at a time are held in memory.
+
+    Args:
+        pair: The networks.
+        probe: The images.
+        stitches: The stitches of each pair of layers.
+        form: Whether they act on the channels of each pixel, or on whole activations.
+        should_stop: Asked before every batch.
+
+    Raises:
+        Interrupted: If `should_stop` said so.
+    """
+    moments = site_moments(pair, probe, stitches, form=form, should_stop=should_stop)
+    backs = {
+        layer: StitchedRows(_activation(pair, probe, Wanted(back_layers=(layer,)), should_stop), form).plain
+        for layer in dict.fromkeys(site.back_layer for site in stitches)
+    }
+    found: dict[Site, list[Likeness]] = {}
+    for layer in dict.fromkeys(site.front_layer for site in stitches):
+        front = StitchedRows(_activation(pair, probe, Wanted(front_layers=(layer,)), should_stop), form)
+        for site in (site for site in stitches if site.front_layer == layer):
+            back = backs[site.back_layer]
+            unstitched = _measured("linear-cka", front.plain, back)
+            found[site] = [
+                Likeness(
+                    r2=stitch.explained(moments[site]),
+                    l2=stitch.mean_squared_error(moments[site]),
+                    cka=_measured("linear-cka", rows, back),
+                    cka_debiased=_measured("linear-cka-debiased", rows, back),
+                    cka_unstitched=unstitched,
+                )
+                for stitch in stitches[site]
+                for rows in [front.stitched(stitch.weight)]
+            ]
+    return found
+
+
+def _activation(pair: Pair, split: Split, wanted: Wanted, should_stop: Callable[[], bool]) -> Tensor:
+    """Return the one wanted activation of all images of a split ``(n, C, ...)``.
+
+    Raises:
+        Interrupted: If `should_stop` said so.
+    """
+    parts: list[Tensor] = []
+    for images, _ in split.batches(BATCH):
+        if should_stop():
+            raise Interrupted("The comparison of activations was stopped; the same command makes it again.")
+        parts.extend(pair.features(images, wanted).values())
+    return torch.cat(parts)
+
+
+class StitchedRows:
+    """The front's activations on the probe images, from which the Gram matrix of any stitch of them is made.
+
+    Args:
+        activation: Of one layer ``(n, C1, ...)``.
+        form: Whether stitches act on the channels of each pixel, or on whole activations.
+    """
+
+    def __init__(self, activation: Tensor, form: Form) -> None:
+        rows = activation.flatten(1)[:, None] if form == "features" else _pixels(activation)
+        self._rows = rows - rows.double().mean(0).to(rows.dtype)  # (n, pixels, C1), without the mean image
+        self.plain = Geometry(gram=self._gram(None), width=self._rows[0].numel())
+
+    def stitched(self, weight: Tensor) -> Geometry:
+        """Return the geometry of the activations after a stitch with matrix `weight` ``(C2, C1)``."""
+        _, scales, right = torch.linalg.svd(weight, full_matrices=False)
+        largest = float(scales.max())
+        square = weight.shape[1] == len(scales)
+        if square and largest > 0 and float(scales.min()) > (1 - _EQUAL) * largest:
+            return self.plain  # CKA knows no rotation and no scale
+        kept = scales > _EQUAL * largest
+        root = (scales[kept, None] * right[kept]).T
+        width = weight.shape[0] * self._rows.shape[1]
+        return Geometry(gram=self._gram(root.to(self._rows)), width=width)
+
+    def _gram(self, root: Tensor | None) -> Tensor:
+        """Return the Gram matrix ``(n, n)`` in double precision, added up over parts of the pixels."""
+        count, pixels, channels = self._rows.shape
+        found = torch.zeros(count, count, dtype=torch.float64, device=self._rows.device)
+        step = max(1, _COLUMNS // channels)
+        for start in range(0, pixels, step):
+            part = self._rows[:, start : start + step]
+            part = (part if root is None else part @ root).flatten(1)
+            found += (part @ part.T).double()
+        return found
+
+
+def _measured(name: str, first: Geometry, second: Geometry) -> float | None:
+    try:
+        return find_measure(name).from_grams(first, second)
+    except DataError:
+        return None
+
+
+def _pixels(activation: Tensor) -> Tensor:
+    """Return ``(n, pixels, C)``."""
+    return activation.flatten(2).transpose(1, 2).contiguous() if activation.ndim > 2 else activation[:, None]

@@ -1,0 +1,114 @@
+"""Which layers of two networks are matched, and which of them have pixels that correspond."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from weightscape.errors import ModelError
+from weightscape.models.addresses import choose, places
+from weightscape.stitching.direct.settings import Form
+from weightscape.stitching.features import Site
+
+_PATTERN = re.compile(r"[*?\[]|^all$")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a network.
+
+    Attributes:
+        name: Its address.
+        depth: Its place among all layers, from 0, in order of execution.
+        shape: Shape of its activation without the batch.
+    """
+
+    name: str
+    depth: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Match:
+    """Two layers to be matched.
+
+    Attributes:
+        front: Layer of the front network.
+        back: Layer of the back network.
+        obstacle: Why their activations cannot be matched; empty where they can.
+    """
+
+    front: Layer
+    back: Layer
+    obstacle: str
+
+    @property
+    def site(self) -> Site:
+        """The layers by name."""
+        return Site(self.front.name, self.back.name)
+
+
+def find_matches(
+    front: nn.Module,
+    back: nn.Module,
+    layers: str | Sequence[str],
+    back_layers: str | Sequence[str] | None,
+    *,
+    example: Tensor,
+    form: Form,
+) -> list[Match]:
+    """Return the pairs of layers that names and patterns stand for.
+
+    Args:
+        front: The front network.
+        back: The back network.
+        layers: Layers of the front network.
+        back_layers: Layers of the back network, each of which is paired with each of the front; by default a layer is
+            paired with the one of the same name.
+        example: A batch of inputs.
+        form: Whether pixels are matched, or whole activations.
+
+    Raises:
+        ModelError: If a layer does not exist, or two layers that were named (not by a pattern), or all, cannot be
+            matched.
+    """
+    fronts = _layers(front, layers, example)
+    if back_layers is None:
+        twins = {layer.name: layer for layer in _layers(back, [layer.name for layer in fronts], example)}
+        chosen = [(layer, twins[layer.name]) for layer in fronts]
+    else:
+        chosen = [(one, other) for one in fronts for other in _layers(back, back_layers, example)]
+    found = [Match(one, other, _obstacle(one, other, form)) for one, other in chosen]
+    obstacles = [match.obstacle for match in found if match.obstacle]
+    by_pattern = _is_pattern(layers) or (back_layers is not None and _is_pattern(back_layers))
+    if obstacles and (not by_pattern or len(obstacles) == len(found)):
+        raise ModelError(obstacles[0])
+    return found
+
+
+def _layers(network: nn.Module, patterns: str | Sequence[str], example: Tensor) -> list[Layer]:
+    there = places(network, lambda: network(example))
+    shapes = {str(address): tuple(place.shape[1:]) for address, place in there.items()}
+    return [
+        Layer(name, choose(network, there, ["*", name]).index(name), shapes[name])
+        for name in choose(network, there, patterns)
+    ]
+
+
+def _is_pattern(patterns: str | Sequence[str]) -> bool:
+    listed = [patterns] if isinstance(patterns, str) else patterns
+    return any(_PATTERN.search(item.strip()) for pattern in listed for item in pattern.split(","))
+
+
+def _obstacle(front: Layer, back: Layer, form: Form) -> str:
+    if form == "features" or front.shape[1:] == back.shape[1:]:
+        return ""
+    return (
+        f"{front.name} has activations of shape {front.shape} and {back.name} of shape {back.shape}: direct matching "
+        "compares them pixel by pixel and needs maps of equal size. Take layers of equal size, form 'features' for "
+        "small layers, or train the stitch on the task loss, which can resize maps (operation 'stitch', resize "
+        "'bilinear')."
+    )
