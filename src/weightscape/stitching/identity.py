@@ -40,7 +40,7 @@ class PairIdentity:
         """
         return {
             **self._common,
-            "stitches": [spec.model_dump(mode="json") for spec in specs],
+            "stitches": {str(number): spec.model_dump(mode="json") for number, spec in enumerate(specs)},
             "beginnings": [digest(one) for one in beginnings],
             "measure_every": measure_every,
         }

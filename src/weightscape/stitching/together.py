@@ -117,12 +117,13 @@ def line_between(
         ModelError: If the back network is given without its architecture.
     """
     dataset = load_data(data, root=context.data_root, device=context.device)
-    ends = [network_of(model, weights, dataset) for weights, model in (first, second)]
+    start, end = (network_of(model, weights, dataset) for weights, model in (first, second))
     weights, model = back
     if weights is not None and model is None:
         raise ModelError("Expected the architecture of the back network, received its weights alone. Add back_model.")
     return line_of_stitches(
-        *ends,
+        start,
+        end,
         getattr(dataset, split),
         back=None if weights is None or model is None else network_of(model, weights, dataset),
         points=points,
