@@ -28,6 +28,7 @@ from weightscape.models.families import (
     Mlp,
     ResNet,
     ResNet20,
+    Stitched,
     Tiny10,
 )
 
@@ -42,14 +43,15 @@ _FAMILIES: dict[str, type[BaseModel]] = {
     "fixup": Fixup,
     "tiny10": Tiny10,
     "inception": Inception,
+    "stitched": Stitched,
     "library": Library,
     "custom": Custom,
 }
 _TAGS: dict[str, str] = {
     name: tag for tag, family in _FAMILIES.items() for name in get_args(family.model_fields["name"].annotation)
 }
-NAMES = tuple(_TAGS)
-"""The names of the bundled architectures."""
+NAMES = tuple(name for name in _TAGS if name != "stitched")
+"""The bundled architectures that a name alone stands for; ``stitched`` is made of two others."""
 
 
 def _from_name(value: Any) -> Any:
@@ -112,11 +114,15 @@ Architecture: TypeAlias = Annotated[
     | Annotated[Fixup, Tag("fixup")]
     | Annotated[Tiny10, Tag("tiny10")]
     | Annotated[Inception, Tag("inception")]
+    | Annotated[Stitched, Tag("stitched")]
     | Annotated[Library, Tag("library")]
     | Annotated[Custom, Tag("custom")],
     Discriminator(_tag),
     BeforeValidator(_from_name),
 ]
+
+# A stitched network is made of networks, which are known only now.
+Stitched.model_rebuild(_types_namespace={"Architecture": Architecture})
 
 _ADAPTER: TypeAdapter[Architecture] = TypeAdapter(Architecture)
 

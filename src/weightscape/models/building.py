@@ -15,12 +15,14 @@ from weightscape.models.architecture import Architecture, parse_architecture
 from weightscape.models.cnn import build_cnn
 from weightscape.models.conv import build_conv
 from weightscape.models.custom import build_custom
+from weightscape.models.cutting import back_of, front_of
 from weightscape.models.fixup import build_fixup
 from weightscape.models.inception import build_inception
 from weightscape.models.lenet import build_dense, build_lenet
 from weightscape.models.library import build_library
 from weightscape.models.mlp import build_mlp
 from weightscape.models.resnet import build_resnet, build_resnet20
+from weightscape.models.stitches import StitchedNetwork, make_stitch
 from weightscape.models.tiny import build_tiny10
 from weightscape.seeds import seeded
 
@@ -38,6 +40,23 @@ _BUILDERS: dict[type, Callable[..., nn.Module]] = {
     families.Library: build_library,
     families.Custom: build_custom,
 }
+
+
+def _build_stitched(settings: families.Stitched, *, shape: tuple[int, int, int], classes: int) -> StitchedNetwork:
+    """Build both networks in full and cut them, on the device of the moment."""
+    front, back = (
+        _BUILDERS[type(one)](one, shape=shape, classes=classes).eval() for one in (settings.front, settings.back)
+    )
+    example = torch.zeros(2, *shape)
+    before = front_of(front, settings.front_layer, example=example, trainable=True)
+    after = back_of(back, settings.back_layer, example=example, trainable=True)
+    with torch.no_grad():
+        given = before(example).shape[1:]
+    stitch = make_stitch(given, after.shape, form=settings.form, rank=settings.rank, resize=settings.resize)
+    return StitchedNetwork(before, stitch, after)
+
+
+_BUILDERS[families.Stitched] = _build_stitched
 
 
 def build_model(

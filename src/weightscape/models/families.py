@@ -6,7 +6,7 @@ The number of classes and the shape of the inputs follow from the data and are g
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from pydantic_core import PydanticCustomError
@@ -14,8 +14,13 @@ from pydantic_core import PydanticCustomError
 DOTTED = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
 LIBRARY = r"^(timm|torchvision):[\w./-]+$"
 
+if TYPE_CHECKING:
+    from weightscape.models.architecture import Architecture
+
 Stem: TypeAlias = Literal["small", "imagenet"]
 Initialisation: TypeAlias = Literal["pytorch", "he-fan-out", "he-fan-in"]
+StitchForm: TypeAlias = Literal["affine", "flat", "low-rank"]
+StitchResize: TypeAlias = Literal["refuse", "keep", "bilinear"]
 
 
 class Family(BaseModel):
@@ -167,6 +172,36 @@ class Inception(Family):
 
     name: Literal["inceptionv1"]
     batch_norm: bool = False
+
+
+class Stitched(Family):
+    """One network up to a layer, a stitch, and another network from a layer on (arXiv 2110.14633).
+
+    Its tensors are those of ``front`` up to `front_layer`, of ``stitch``, and of ``back`` from `back_layer` on.
+
+    Attributes:
+        front: The network that the stitched one begins with.
+        back: The network that it ends with.
+        front_layer: Address of the layer whose activation the stitch maps, such as ``bn3`` or ``layer1.0.add``.
+        back_layer: Address of the layer whose activation it stands in for.
+        form: ``affine`` and ``low-rank`` act on the channels of each pixel, ``flat`` on whole activations.
+        rank: Rank of a ``low-rank`` stitch, null for the others.
+        resize: What becomes of maps of another size than the back's: they are refused, kept, or resized, ``bilinear``.
+    """
+
+    name: Literal["stitched"]
+    front: Architecture
+    back: Architecture
+    front_layer: str
+    back_layer: str
+    form: StitchForm = "affine"
+    rank: PositiveInt | None = None
+    resize: StitchResize = "refuse"
+
+    def fingerprint(self, data_root: Path | None = None) -> str | None:
+        """Return the fingerprints of the two networks together; None if neither has one."""
+        found = [network.fingerprint(data_root) for network in (self.front, self.back)]
+        return None if found == [None, None] else " ".join(str(one) for one in found)
 
 
 class Foreign(BaseModel):

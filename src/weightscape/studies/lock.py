@@ -25,13 +25,19 @@ def current(names: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def defaults(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the defaults of a model, and of every model that can stand in its fields, as plain data."""
+def defaults(model: type[BaseModel], above: frozenset[type[BaseModel]] = frozenset()) -> dict[str, Any]:
+    """Return the defaults of a model, and of every model that can stand in its fields, as plain data.
+
+    Args:
+        model: The model.
+        above: Models that stand in the lock already where this one does, as in settings that contain their own kind.
+    """
     found: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         if not field.is_required():
             found[name] = _plain(field.get_default(call_default_factory=True))
-        variants = {variant.__name__: defaults(variant) for variant in _models(field.annotation)}
+        inside = [variant for variant in _models(field.annotation) if variant not in above]
+        variants = {variant.__name__: defaults(variant, above.union(inside)) for variant in inside}
         if variants:
             found[f"{name} may be"] = dict(sorted(variants.items()))
     return found

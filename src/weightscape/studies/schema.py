@@ -127,15 +127,18 @@ def _stage_of(operation: Operation, reference: Schema, definitions: Schema) -> S
 
 
 def _paths(
-    options: Schema, definitions: Schema, prefix: str = "", depth: int = 0
+    options: Schema, definitions: Schema, prefix: str = "", above: tuple[Schema, ...] = ()
 ) -> Iterator[tuple[str, Schema, bool]]:
-    """Yield every option that a grid can name, nested ones dotted, and whether more can be named inside it."""
+    """Yield every option that a grid can name, nested ones dotted, and whether more can be named inside it.
+
+    Objects that can hold their own kind are opened once.
+    """
     for name, option in options.items():
         inner = list(_objects(option, definitions))
         yield prefix + name, option, any(found.get("additionalProperties") is True for found in inner)
-        if depth < _DEEPEST:
-            for found in inner:
-                yield from _paths(found.get("properties", {}), definitions, f"{prefix}{name}.", depth + 1)
+        for found in inner:
+            if len(above) < _DEEPEST and not any(found is one for one in above):
+                yield from _paths(found.get("properties", {}), definitions, f"{prefix}{name}.", (*above, found))
 
 
 def _objects(schema: Schema, definitions: Schema) -> Iterator[Schema]:
@@ -181,14 +184,15 @@ def _bare(full: list[Schema], option: str, definitions: Schema) -> list[Schema]:
     return [found["properties"][option] for found in objects if option in found.get("properties", {})]
 
 
-def _default_variants(model: type[BaseModel]) -> set[type]:
-    """Return the variants that are meant where options are given without a ``name``."""
+def _default_variants(model: type[BaseModel], above: frozenset[type] = frozenset()) -> set[type]:
+    """Return the variants that are meant where options are given without a ``name``; settings may hold their kind."""
     found: set[type] = set()
     for field in model.model_fields.values():
         if isinstance(field.default, BaseModel) and "name" in type(field.default).model_fields:
             found.add(type(field.default))
         for inner in _models(field.annotation):
-            found |= _default_variants(inner)
+            if inner not in above:
+                found |= _default_variants(inner, above | {inner})
     return found
 
 
