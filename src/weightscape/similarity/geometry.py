@@ -73,6 +73,7 @@ class Geometry:
         self.name, self.fingerprint = name, fingerprint
         self.epsilon = torch.finfo(given.dtype).eps if gram is not None else torch.finfo(torch.float64).eps
         self._kept: dict[Any, Any] = {}
+        self._shifted: Tensor | None = None
 
     @classmethod
     def of_gram(cls, gram: StoredGram) -> Self:
@@ -113,11 +114,12 @@ class Geometry:
             UndefinedMeasure: If all rows are equal.
         """
         rows = self.centred_features
-        if rows is not None:
+        if self._shifted is None and rows is not None:
             found, whole = rows @ rows.T, float(self.features.square().sum())  # type: ignore[union-attr]
         else:
-            means = self.gram.mean(dim=0)
-            found, whole = self.gram - means[:, None] - means[None, :] + means.mean(), float(self.gram.trace())
+            products = self.gram if self._shifted is None else self._shifted
+            means = products.mean(dim=0)
+            found, whole = products - means[:, None] - means[None, :] + means.mean(), float(products.trace())
         if not float(found.trace()) > _ROUNDING * self.epsilon * whole:
             raise UndefinedMeasure(
                 f"Expected rows that differ, but {self.name} is the same for all {self.count} samples, so that nothing "
@@ -189,7 +191,10 @@ class Geometry:
         """Return the geometry of some of the samples, or of all in another order."""
         features = None if self.features is None else self.features[index]
         gram = None if self._given_gram is None else self._given_gram[index][:, index]
-        return Geometry(gram=gram, features=features, width=self.width, name=self.name, fingerprint=self.fingerprint)
+        found = Geometry(gram=gram, features=features, width=self.width, name=self.name, fingerprint=self.fingerprint)
+        if "centred" in vars(self):  # inner products about the mean of all rows serve as well as those about zero
+            found._shifted = self.centred[index][:, index]
+        return found
 
     def permuted(self, order: Tensor) -> Geometry:
         """Return the geometry of the samples in another order; what is known of it already is reordered with it."""
