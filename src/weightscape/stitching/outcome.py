@@ -84,7 +84,7 @@ def result_of(
         parameters=sum(parameter.numel() for parameter in done.stitch.parameters()),
         iterations_taken=done.steps,
         train_loss=done.epochs[-1]["loss"] if done.epochs else None,
-        probe=assessor.images,
+        probe_images=assessor.images,
         form=done.spec.form,
         features=done.features,
     )

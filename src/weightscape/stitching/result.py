@@ -113,7 +113,7 @@ class StitchResult(Result):
         parameters: Numbers that were trained.
         iterations_taken: Steps taken.
         train_loss: Mean loss of the last epoch; None for 0 epochs.
-        probe: Images on which activations are compared.
+        probe_images: Images on which activations are compared; fewer than `probe` where the test split has fewer.
         form: ``affine``, ``flat`` or ``low-rank``.
         features: ``cached`` where the networks ran once over the training images, ``computed`` where for every batch.
     """
@@ -165,7 +165,7 @@ class StitchResult(Result):
     parameters: int
     iterations_taken: int
     train_loss: float | None
-    probe: int
+    probe_images: int
     form: str
     features: str
 
