@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from weightscape.errors import DataError
 from weightscape.similarity.geometry import Geometry, StoredGram
 from weightscape.similarity.measure import Measure, check_options
+from weightscape.similarity.moments import Moments
 from weightscape.similarity.overlap import JointMoments
 from weightscape.similarity.probe import check_same_probe
 
@@ -19,18 +19,6 @@ _LARGEST = 1e60
 """Sums of fourth powers of larger numbers leave the range of double precision."""
 
 _NAMES = ("the first representation", "the second representation")
-
-
-@dataclass(frozen=True)
-class MatrixMoments:
-    """Joint moments of two matrices; see :class:`~weightscape.similarity.overlap.JointMoments`."""
-
-    count: int
-    first_mean: Tensor
-    second_mean: Tensor
-    first: Tensor
-    second: Tensor
-    cross: Tensor
 
 
 def of_activations(measure: Measure, first: Any, second: Any, **options: Any) -> float:
@@ -168,11 +156,11 @@ def as_matrix(values: Any, *, name: str = "the representation") -> Tensor:
     return found
 
 
-def moments_of(first: Tensor, second: Tensor) -> MatrixMoments:
+def moments_of(first: Tensor, second: Tensor) -> Moments:
     """Return the joint moments of two matrices ``(n, d1)`` and ``(n, d2)`` of the same samples."""
     means = first.mean(dim=0), second.mean(dim=0)
     one, other = first - means[0], second - means[1]
-    return MatrixMoments(len(first), means[0], means[1], one.T @ one, other.T @ other, one.T @ other)
+    return Moments(len(first), means[0], means[1], one.T @ one, other.T @ other, one.T @ other)
 
 
 def check_pair(measure: Measure, first: Geometry, second: Geometry) -> None:
