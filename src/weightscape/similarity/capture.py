@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from math import prod
 from typing import Any, Literal, TypeAlias, overload
 
 import torch
@@ -185,7 +186,11 @@ def passing(
     for batch in _cut(runs, given, layers):
         if found is None:
             described = [described_layers(*one, given, batch) for one in zip(runs, layers, strict=True)]
-            check_memory(batch.count * sum(sum(one.values()) for one in described), limit, f"a batch of {batch.count}")
+            check_memory(
+                batch.count * sum(place.bytes for one in described for place in one.values()),
+                limit,
+                f"a batch of {batch.count}",
+            )
             found = [tuple(one) for one in described]
         sides = [_run(model, names, given, batch) for model, names in zip(runs, found, strict=True)]
         yield Step(batch, tuple(side[0] for side in sides), tuple(side[1] for side in sides))
@@ -200,22 +205,61 @@ def _cut(models: list[nn.Module], given: Batches, layers: Sequence[LayerPatterns
     first = next(iter(as_batches(given, batch_size=2)), None)
     if first is None:
         return given
-    needed = sum(sum(described_layers(*one, given, first).values()) for one in zip(models, layers, strict=True))
+    described = [described_layers(*one, given, first) for one in zip(models, layers, strict=True)]
+    needed = sum(place.bytes for one in described for place in one.values())
     return as_batches(given, batch_size=max(1, min(_BATCH, _STEP_BYTES // max(1, needed))))
 
 
-def described_layers(model: nn.Module, patterns: LayerPatterns, given: Batches, batch: Batch) -> dict[str, int]:
-    """Return the addresses that patterns stand for, in the order in which they are reached, and bytes of each sample.
+@dataclass(frozen=True)
+class Described:
+    """The activation of one sample at a layer.
+
+    Attributes:
+        shape: Its shape.
+        itemsize: Bytes of a number.
+    """
+
+    shape: tuple[int, ...]
+    itemsize: int
+
+    @property
+    def bytes(self) -> int:
+        """Its bytes."""
+        return prod(self.shape) * self.itemsize
+
+    def rows(self, form: Form) -> tuple[int, int, int]:
+        """Return the number of rows that it becomes (:func:`as_rows`), their width, and the bytes of a number."""
+        pixels = prod(self.shape[1:])
+        width = prod(self.shape) if form == "features" else self.shape[0]
+        return pixels if form == "pixels" else 1, width, self.itemsize
+
+
+def described_layers(model: nn.Module, patterns: LayerPatterns, given: Batches, batch: Batch) -> dict[str, Described]:
+    """Return what a sample has at the layers that patterns stand for, in the order in which they are reached.
+
+    Args:
+        model: The network.
+        patterns: Addresses or patterns of layers.
+        given: Says how the network is called.
+        batch: A batch, of which two samples are shown to the network.
 
     Raises:
-        ModelError: If a layer does not exist or is not called, or it is not clear which call is meant.
+        ModelError: If a layer does not exist or is not called, it is not clear which call is meant, or it passes on
+            something else than a vector or a map for each sample.
     """
     if not patterns:
         return {}
     head = head_of(batch, 2).to(_device(model))
     there = places(model, lambda: given.run(model, head))
-    sizes = {str(address): place.bytes // max(1, head.count) for address, place in there.items()}
-    return {layer: sizes[layer] for layer in choose(model, there, patterns)}
+    names = {str(address): place for address, place in there.items()}
+    found = {layer: names[layer] for layer in choose(model, there, patterns)}
+    for layer, place in found.items():
+        if len(place.shape) < 2 or place.shape[0] != head.count:
+            raise ModelError(
+                f"Expected at {layer} a vector or a map for each of {head.count} samples, received a tensor of shape "
+                f"{place.shape}. Take another layer."
+            )
+    return {layer: Described(place.shape[1:], place.bytes // prod(place.shape)) for layer, place in found.items()}
 
 
 def _run(
