@@ -8,8 +8,11 @@ import pandas
 import pytest
 
 from tests.stitching.published import published_images, published_network
-from weightscape.stitching.direct.networks import match_networks
+from weightscape.stitching.direct.networks import stitch_directly
 from weightscape.stitching.direct.result import DirectMatching
+from weightscape.stitching.result import StitchResult
+from weightscape.stitching.settings import StitchSpec
+from weightscape.stitching.task_loss import train_stitches
 
 COLUMNS = ("identity", "orthogonal", "rank 4", "rank 8", "rank 16", "least-squares", "cka", "cka matched", "ce / 10")
 TINY10 = {
@@ -42,7 +45,7 @@ METHODS = ("identity", "orthogonal", "reduced-rank", "least-squares")
 @pytest.fixture(scope="module")
 def tiny10(shared_data: Path) -> DirectMatching:
     front, back = (published_network(shared_data, "tiny10", number) for number in (0, 1))
-    return match_networks(front, back, published_images(shared_data), "bn*", methods=METHODS, compat=True)
+    return stitch_directly(front, back, published_images(shared_data), "bn*", methods=METHODS, compat=True)
 
 
 def as_published(found: DirectMatching, layer: str) -> tuple[float, ...]:
@@ -75,8 +78,52 @@ def test_direct_matching_of_the_published_networks(tiny10: DirectMatching, layer
 def test_the_residual_sums_of_resnet20_are_matched_before_the_activation_function(shared_data: Path) -> None:
     front, back = (published_network(shared_data, "resnet20_w1", number) for number in (0, 1))
     images = published_images(shared_data)
-    found = match_networks(front, back, images, "bn1,layer*.add", methods=("least-squares",), probe=100)
+    found = stitch_directly(front, back, images, "bn1,layer*.add", methods=("least-squares",), probe=100)
     assert (found.front_accuracy, found.back_accuracy) == (0.815, 0.815)
     ratios = found.matches.set_index("front_layer")["relative_accuracy"]
     assert ratios.index.tolist() == list(RESNET20)
     pandas.testing.assert_series_equal(ratios, pandas.Series(RESNET20), check_names=False, rtol=0, atol=ONE_IMAGE)
+
+
+TASK_LOSS = {
+    "bn1": (1.001, 1.0000, 0.0308),
+    "bn2": (0.927, 0.9671, 0.0746),
+    "bn3": (0.911, 0.9564, 0.0760),
+    "bn4": (0.955, 0.9318, 0.0755),
+    "bn5": (0.885, 0.8741, 0.0898),
+    "bn6": (0.957, 0.8761, 0.0797),
+    "bn7": (0.942, 0.7829, 0.0826),
+    "bn8": (0.979, 0.7898, 0.0810),
+}
+"""Relative accuracy, CKA and cross-entropy / 10 after 15 epochs of 7 steps from least squares."""
+
+
+@pytest.fixture(scope="module")
+def trained(shared_data: Path) -> dict[str, StitchResult]:
+    front, back = (published_network(shared_data, "tiny10", number) for number in (0, 1))
+    specs = [StitchSpec(front_layer=layer, epochs=15) for layer in TASK_LOSS]
+    found = train_stitches(front, back, published_images(shared_data), specs)
+    return dict(zip(TASK_LOSS, found.results, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", TASK_LOSS)
+def test_the_task_loss_on_the_published_networks(trained: dict[str, StitchResult], layer: str) -> None:
+    accuracy, cka, cross_entropy = TASK_LOSS[layer]
+    found = trained[layer]
+    assert found.iterations_taken == 15 * 7
+    assert found.initial_relative_accuracy == pytest.approx(TINY10[layer][5], abs=ONE_IMAGE)
+    # The batches come in another order than in the published code.
+    assert found.relative_accuracy == pytest.approx(accuracy, abs=0.015)
+    assert found.cka == pytest.approx(cka, abs=0.002)
+    assert found.cross_entropy / 10 == pytest.approx(cross_entropy, abs=0.002)
+
+
+@pytest.mark.slow
+def test_training_brings_answers_closer_while_activations_move_away(trained: dict[str, StitchResult]) -> None:
+    for layer in list(TASK_LOSS)[1:]:
+        found = trained[layer]
+        assert found.cross_entropy < found.initial_cross_entropy
+        assert found.r2 is not None
+        assert found.initial_r2 is not None
+        assert found.r2 < found.initial_r2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -71,8 +71,9 @@ def fit_stitches(
         reason.
 
     Raises:
-        DataError: If there is nothing to fit to, or a penalty is negative.
+        DataError: If there is nothing to fit to, a penalty is negative, or a method lacks its ranks or penalties.
     """
+    _check_given(methods, {"reduced-rank": ranks, "ridge": ridge_penalties, "sparse": l1})
     found: list[Fitted] = []
     for method in methods:
         if method == "reduced-rank":
@@ -84,6 +85,13 @@ def fit_stitches(
         else:
             found.append(_single(method, moments))
     return found
+
+
+def _check_given(methods: Sequence[Method], needed: Mapping[Method, object]) -> None:
+    for method in methods:
+        if method in needed and not needed[method]:
+            option = {"reduced-rank": "ranks", "ridge": "ridge", "sparse": "l1"}[method]
+            raise DataError(f"The method {method!r} needs values of {option!r}, received none. Give some, such as [1].")
 
 
 def _single(method: Method, moments: Moments) -> Fitted:
@@ -104,8 +112,6 @@ def _single(method: Method, moments: Moments) -> Fitted:
 
 
 def _of_ranks(moments: Moments, ranks: Sequence[int], *, compat: bool) -> Iterator[Fitted]:
-    if not ranks:
-        return
     family = reduced_rank(moments, compat=compat)
     for rank in ranks:
         try:

@@ -29,7 +29,7 @@ OnProgress: TypeAlias = Callable[[float, str], None]
 Stitches: TypeAlias = dict[Site, list[DirectStitch]]
 
 
-def match_networks(
+def stitch_directly(
     front: nn.Module,
     back: nn.Module,
     dataset: Dataset,

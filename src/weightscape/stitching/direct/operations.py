@@ -70,7 +70,7 @@ def direct_matching(
     from weightscape.data.loading import load_data
     from weightscape.models.building import build_model
     from weightscape.models.filling import fill_model
-    from weightscape.stitching.direct.networks import match_networks
+    from weightscape.stitching.direct.networks import stitch_directly
 
     dataset = load_data(data, root=context.data_root, device=context.device)
 
@@ -79,7 +79,7 @@ def direct_matching(
         fill_model(made, weights)
         return made
 
-    return match_networks(
+    return stitch_directly(
         network(front, front_model),
         network(back, back_model),
         dataset,

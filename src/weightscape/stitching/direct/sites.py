@@ -13,6 +13,10 @@ from weightscape.models.addresses import choose, places
 from weightscape.stitching.direct.settings import Form
 from weightscape.stitching.features import Site
 
+_WAY_OUT = (
+    "Direct matching compares maps pixel by pixel. Take layers of equal size, the form 'features' for small layers, or "
+    "train the stitch on the task loss, which can resize maps (operation 'stitch', resize 'bilinear')."
+)
 _PATTERN = re.compile(r"[*?\[]|^all$")
 
 
@@ -85,7 +89,7 @@ def find_matches(
     obstacles = [match.obstacle for match in found if match.obstacle]
     by_pattern = _is_pattern(layers) or (back_layers is not None and _is_pattern(back_layers))
     if obstacles and (not by_pattern or len(obstacles) == len(found)):
-        raise ModelError(obstacles[0])
+        raise ModelError(f"{obstacles[0]} {_WAY_OUT}")
     return found
 
 
@@ -106,9 +110,4 @@ def _is_pattern(patterns: str | Sequence[str]) -> bool:
 def _obstacle(front: Layer, back: Layer, form: Form) -> str:
     if form == "features" or front.shape[1:] == back.shape[1:]:
         return ""
-    return (
-        f"{front.name} has activations of shape {front.shape} and {back.name} of shape {back.shape}: direct matching "
-        "compares them pixel by pixel and needs maps of equal size. Take layers of equal size, form 'features' for "
-        "small layers, or train the stitch on the task loss, which can resize maps (operation 'stitch', resize "
-        "'bilinear')."
-    )
+    return f"{front.name} has activations of shape {front.shape}, {back.name} of {back.shape}: their pixels differ."

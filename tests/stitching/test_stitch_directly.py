@@ -17,7 +17,7 @@ from weightscape.errors import DataError, Interrupted, ModelError
 from weightscape.similarity.geometry import Geometry
 from weightscape.similarity.measure import find_measure
 from weightscape.stitching.direct.likeness import StitchedRows
-from weightscape.stitching.direct.networks import match_networks
+from weightscape.stitching.direct.networks import stitch_directly
 from weightscape.stitching.direct.result import COLUMNS
 from weightscape.training.evaluation import evaluate
 from weightscape.training.recipe import Recipe
@@ -74,7 +74,7 @@ def permuted(given: nn.Module, order: Tensor) -> nn.Module:
 def test_a_network_with_permuted_channels_is_matched_exactly(data: Dataset, pair: tuple[nn.Module, nn.Module]) -> None:
     back = pair[1]
     front = permuted(back, torch.tensor([3, 0, 5, 1, 4, 2]))
-    found = match_networks(front, back, data, "1, 2", methods=("identity", "permutation", "semi-match", "orthogonal"))
+    found = stitch_directly(front, back, data, "1, 2", methods=("identity", "permutation", "semi-match", "orthogonal"))
     accuracy = evaluate(back, data.test).accuracy
     assert found.back_accuracy == accuracy
     for method in ("permutation", "semi-match", "orthogonal"):
@@ -97,7 +97,7 @@ def test_a_network_with_rotated_channels_is_matched_by_a_rotation_alone(
         front.get_parameter("0.weight").copy_(torch.einsum("ij,jchw->ichw", turn, back.get_parameter("0.weight")))
         front.get_parameter("0.bias").copy_(turn @ back.get_parameter("0.bias"))
     methods = ("permutation", "orthogonal", "orthogonal-centred", "least-squares")
-    found = match_networks(front, back, data, "0", methods=methods)
+    found = stitch_directly(front, back, data, "0", methods=methods)
     accuracy = evaluate(back, data.test).accuracy
     for method in methods[1:]:
         matched = rows(found.matches, method).loc["0"]
@@ -118,7 +118,7 @@ def test_stitches_are_fitted_to_training_images_and_scored_on_test_images(
     front, back = pair
     other = replace(data.test, images=255 - data.test.images)  # what the test images would teach is something else
     moved = replace(data, test=other)
-    found = match_networks(front, back, moved, "4", methods=("least-squares",))
+    found = stitch_directly(front, back, moved, "4", methods=("least-squares",))
     (stitch,) = found.fitted["4", "4"]
 
     def pixels(split: Tensor, network_: nn.Module) -> np.ndarray:
@@ -149,7 +149,7 @@ def test_stitches_are_fitted_to_training_images_and_scored_on_test_images(
 
 def test_self_stitches_of_all_pairs_of_layers(data: Dataset, pair: tuple[nn.Module, nn.Module]) -> None:
     network_ = pair[0]
-    found = match_networks(network_, network_, data, "*", "*", methods=("identity", "least-squares", "orthogonal"))
+    found = stitch_directly(network_, network_, data, "*", "*", methods=("identity", "least-squares", "orthogonal"))
     table = found.matches
     same = table[(table["front_layer"] == table["back_layer"]) & (table["reason"] == "")]
     np.testing.assert_allclose(same["relative_accuracy"], 1)
@@ -170,15 +170,17 @@ def test_self_stitches_of_all_pairs_of_layers(data: Dataset, pair: tuple[nn.Modu
 def test_impossible_pairs_that_were_named_are_an_error(data: Dataset, pair: tuple[nn.Module, nn.Module]) -> None:
     front, back = pair
     with pytest.raises(ModelError, match=r"\(6, 6, 6\).*\(8, 2, 2\).*resize"):
-        match_networks(front, back, data, "1", "4")
+        stitch_directly(front, back, data, "1", "4")
     with pytest.raises(ModelError, match="no layer 'bn1'"):
-        match_networks(front, back, data, "bn1")
+        stitch_directly(front, back, data, "bn1")
     with pytest.raises(DataError, match="equal numbers"):
-        match_networks(front, network(3, (5, 8)), data, "1", methods=("identity",))
+        stitch_directly(front, network(3, (5, 8)), data, "1", methods=("identity",))
+    with pytest.raises(DataError, match="'ridge' needs values"):
+        stitch_directly(front, back, data, "1", methods=("ridge",))
     with pytest.raises(DataError, match="at least one method"):
-        match_networks(front, back, data, "1", methods=())
+        stitch_directly(front, back, data, "1", methods=())
     with pytest.raises(DataError, match="probe set of 1 to"):
-        match_networks(front, back, data, "1", images=10**6)
+        stitch_directly(front, back, data, "1", images=10**6)
 
 
 def test_networks_of_other_widths_are_matched_where_a_map_exists(
@@ -186,7 +188,7 @@ def test_networks_of_other_widths_are_matched_where_a_map_exists(
 ) -> None:
     wider = network(5, (9, 12))
     methods = ("identity", "permutation", "semi-match", "orthogonal", "least-squares", "reduced-rank")
-    found = match_networks(pair[0], wider, data, "1,4", methods=methods, ranks=(2, 7)).matches
+    found = stitch_directly(pair[0], wider, data, "1,4", methods=methods, ranks=(2, 7)).matches
     reasons = found.set_index(["front_layer", "method", found["rank"].fillna(0)])["reason"]
     assert "semi-match" in reasons["1", "permutation", 0]
     assert "equal numbers" in reasons["1", "identity", 0]
@@ -197,14 +199,14 @@ def test_networks_of_other_widths_are_matched_where_a_map_exists(
 
 def test_whole_activations_are_matched_feature_by_feature(data: Dataset, pair: tuple[nn.Module, nn.Module]) -> None:
     front, back = pair
-    found = match_networks(front, back, data, "4", "3", methods=("least-squares",), form="features", images=200)
+    found = stitch_directly(front, back, data, "4", "3", methods=("least-squares",), form="features", images=200)
     (stitch,) = found.fitted["4", "3"]
     assert tuple(stitch.weight.shape) == (32, 32)
     row = found.matches.iloc[0]
     # As many pixels are more unknowns, the fit is better than that of a map for all pixels alike.
-    pixels = match_networks(front, back, data, "4", "3", methods=("least-squares",), images=200).matches.iloc[0]
+    pixels = stitch_directly(front, back, data, "4", "3", methods=("least-squares",), images=200).matches.iloc[0]
     assert row["train_r2"] > pixels["train_r2"]
-    sizes = match_networks(front, back, data, "1", "4", methods=("least-squares",), form="features", images=400)
+    sizes = stitch_directly(front, back, data, "1", "4", methods=("least-squares",), form="features", images=400)
     assert sizes.matches.iloc[0]["accuracy"] > 0.5
     assert sizes.train_images == 400
 
@@ -230,7 +232,7 @@ def test_networks_run_as_often_however_many_stitches_there_are(
     counts = []
     for methods in (("least-squares",), ("identity", "permutation", "semi-match", "orthogonal", "least-squares")):
         calls.update(front=0, back=0)
-        match_networks(front, back, data, "1,2", methods=methods, probe=100)
+        stitch_directly(front, back, data, "1,2", methods=methods, probe=100)
         counts.append(dict(calls))
     assert counts[0] == counts[1]
 
@@ -239,7 +241,7 @@ def test_networks_are_left_as_they_are(data: Dataset, pair: tuple[nn.Module, nn.
     front, back = pair
     front.train()
     before = copy.deepcopy(front.state_dict())
-    match_networks(front, back, data, "1", methods=("least-squares",))
+    stitch_directly(front, back, data, "1", methods=("least-squares",))
     assert front.training
     assert all(torch.equal(before[name], tensor) for name, tensor in front.state_dict().items())
     assert not any(module._forward_hooks for module in front.modules())
@@ -247,9 +249,9 @@ def test_networks_are_left_as_they_are(data: Dataset, pair: tuple[nn.Module, nn.
 
 def test_matching_stops_when_asked(data: Dataset, pair: tuple[nn.Module, nn.Module]) -> None:
     with pytest.raises(Interrupted):
-        match_networks(*pair, data, "1", should_stop=lambda: True)
+        stitch_directly(*pair, data, "1", should_stop=lambda: True)
     seen: list[float] = []
-    match_networks(*pair, data, "1", on_progress=lambda share, text: seen.append(share))
+    stitch_directly(*pair, data, "1", on_progress=lambda share, text: seen.append(share))
     assert seen == sorted(seen)
     assert seen[-1] <= 1
 
