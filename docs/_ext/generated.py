@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
@@ -27,6 +28,16 @@ _PARTS = {
     "data": "The data set and which part of it; see [settings](settings.md).",
     "recipe": "Epochs, batch size, optimiser and schedule; see [settings](settings.md).",
 }
+
+_INVARIANCES = {
+    "invertible-linear": "invertible linear maps",
+    "orthogonal": "rotations and reflections of the units",
+    "isotropic-scale": "one positive scale for all units",
+    "translation": "shifts of every unit",
+    "unit-permutation": "permutations of the units",
+    "sample-permutation": "one permutation of the samples in both",
+}
+"""What a measure may be invariant to, in words."""
 
 _TITLES = {
     "Custom": "A network of your own",
@@ -169,6 +180,53 @@ def _figure_default(parameter: inspect.Parameter) -> str:
     return "" if parameter.default is None else f"`{parameter.default}`"
 
 
+def measures() -> str:
+    """Return a table of all measures of similarity, and a section for each."""
+    from weightscape.similarity.measure import find_measure, measure_names
+
+    found = [find_measure(name) for name in measure_names()]
+    rows = [
+        [
+            f"[`{one.name}`](#{one.name})",
+            one.kind,
+            _range(one),
+            "yes" if one.symmetric else "no",
+            "yes" if one.biased else "no",
+            " or ".join(one.functions),
+        ]
+        for one in found
+    ]
+    head = ["measure", "kind", "range", "symmetric", "depends on n", "computed from"]
+    return "\n".join([table(head, rows), *map(_measure, found)])
+
+
+def _measure(one: Any) -> str:
+    body = (inspect.getdoc(one.function) or "").split("\nArgs:")[0].split("\nRaises:")[0]
+    changes = [change for change in _INVARIANCES if change in one.invariances]
+    samples = f"at least {one.minimum_samples}" + (f"; {one.sample_rule}" if one.sample_rule else "")
+    rows = [
+        ["kind", f"{one.kind}, {_range(one)}; {one.best:g} of a representation with itself"],
+        ["symmetric", "yes" if one.symmetric else "no"],
+        ["invariant to", ", ".join(_INVARIANCES[change] for change in changes)],
+        ["samples", samples],
+        ["bias", "its expectation depends on n" if one.biased else "none, or of order 1/n in a ratio"],
+        ["computed from", " or ".join(one.functions)],
+        ["cost", one.cost],
+        ["source", one.source],
+    ]
+    meanings = descriptions(one.function)
+    chosen = [[f"`{name}`", _figure_default(option), meanings.get(name, "")] for name, option in one.options.items()]
+    options_table = ["**Options**\n", table(["option", "default", "meaning"], chosen)] if chosen else []
+    paragraphs = (markdown(paragraph) + "\n" for paragraph in body.split("\n\n"))
+    return "\n".join([f"## {one.name}\n", *paragraphs, table(["", ""], rows), *options_table])
+
+
+def _range(one: Any) -> str:
+    known = {math.inf: "∞", math.pi / 2: "π/2", math.sqrt(2): "√2"}
+    high = known.get(one.high, f"{one.high:g}")
+    return f"[{one.low:g}, {high}" + (")" if math.isinf(one.high) else "]")
+
+
 def commands() -> str:
     """Return a section per command of the command line."""
     from command_line import sections
@@ -181,6 +239,7 @@ _PAGES: dict[str, Callable[[], str]] = {
     "settings": settings,
     "data-sets": data_sets,
     "figures": figures,
+    "measures": measures,
     "commands": commands,
 }
 
