@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from weightscape.models.building import build_model as build_model
     from weightscape.models.building import reset_head as reset_head
     from weightscape.models.layers import layer_table as layer_table
+    from weightscape.similarity.comparison import compare as compare
+    from weightscape.similarity.comparison import compare_all as compare_all
     from weightscape.similarity.mistakes import shared_mistakes as shared_mistakes
+    from weightscape.similarity.probe import choose_probe as choose_probe
+    from weightscape.similarity.representation import represent as represent
     from weightscape.similarity.similarity import similarity_of as similarity_of
     from weightscape.step import Step as Step
     from weightscape.studies.opening import trajectories as trajectories
@@ -74,6 +78,10 @@ _HOMES = {
     "barrier": "landscape.barrier",
     "diagnose": "landscape.diagnosis",
     # similarity
+    "choose_probe": "similarity.probe",
+    "compare": "similarity.comparison",
+    "compare_all": "similarity.comparison",
+    "represent": "similarity.representation",
     "shared_mistakes": "similarity.mistakes",
     "similarity_of": "similarity.similarity",
     # transfer

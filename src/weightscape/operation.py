@@ -136,7 +136,8 @@ class Operation:
     def made(self, output: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is known of an output from the settings of its row: these, with its architecture as ``model``.
 
-        Of weights that are of no network, such as stored sums, ``data`` is not said either: what takes them needs none.
+        Weights that are of no network, such as what was measured of one and stored, say neither ``model`` nor ``data``:
+        what takes them needs none. They stand for that network, and say its other settings too, such as its seed.
 
         Args:
             output: Name of the output.
@@ -145,9 +146,11 @@ class Operation:
         if output not in self.architectures:
             return dict(settings)
         architecture = self.architectures[output](settings)
-        if architecture is None:
-            return {name: value for name, value in settings.items() if name not in {"model", "data"}}
-        return {**settings, "model": dict(architecture)}
+        if architecture is not None:
+            return {**settings, "model": dict(architecture)}
+        (of, *others) = [settings.get(name) for name in self.inputs] or [None]
+        network = of if isinstance(of, Mapping) and not others else {}
+        return {name: value for name, value in {**network, **settings}.items() if name not in {"model", "data"}}
 
     @property
     def takes_context(self) -> bool:

@@ -45,9 +45,10 @@ class Comparison(PlottedResult):
     The table ``layers`` has one row per pair of networks, pair of layers and measure: ``source`` and ``target`` (names
     of the networks, where there are more than two), ``source_layer`` and ``target_layer`` with their ``_depth`` (place
     in the order of execution among the layers compared, from 0) and ``_width`` (units), ``measure``, ``kind``
-    (similarity or distance), ``value``, ``low`` and ``high`` (ends of the interval), ``null`` and ``null_high`` (mean
-    and 95 % quantile for shuffled pairs of samples), ``n`` (rows compared), ``form`` (how activations became rows),
-    ``estimator`` (what is known of its bias) and ``message`` (why there is no value).
+    (similarity or distance), ``value``, ``low``, ``high`` and ``stderr`` (the interval over samples), ``null`` (mean
+    of the measure for shuffled pairs of samples), ``null_low`` and ``null_high`` (their 2.5 and 97.5 % quantiles),
+    ``p_value`` (share of shuffles that are at least as alike), ``n`` (rows compared), ``form`` (how activations became
+    rows), ``biased`` (whether the value depends on the number of samples) and ``message`` (why there is no value).
 
     Measures of the networks' outputs have the layer ``output``.
 
@@ -108,17 +109,22 @@ def identified(layers: Table) -> float | None:
     Args:
         layers: Rows of one measure.
     """
+    found = _identifications(layers)
+    return None if not len(found) else float(found.mean())
+
+
+def _identifications(layers: Table) -> pandas.Series[bool]:
+    """Return for each layer that has several candidates whether the corresponding one is the most similar."""
     known = layers.loc[layers["value"].notna()]
-    matched = corresponding(known)
-    if len(matched) < 2 or known["target_layer"].nunique() < 2:
-        return None
     sign = -1 if (known["kind"] == "distance").any() else 1
     networks = [column for column in ("source", "target") if column in known.columns]
     keys = [*networks, "source_layer"]
-    best = known.assign(score=sign * known["value"]).groupby(keys, sort=False)["score"].idxmax()
-    asked = matched.set_index(keys).index
-    chosen = known.loc[best].set_index(keys).loc[asked]
-    return float((chosen["target_layer"].to_numpy() == matched["target_layer"].to_numpy()).mean())
+    known = known.assign(score=sign * known["value"])
+    several = known.groupby(keys, sort=False)["score"].transform("size") > 1
+    matched = corresponding(known).set_index(keys)["target_layer"]
+    best = known.loc[known.loc[several].groupby(keys, sort=False)["score"].idxmax()].set_index(keys)["target_layer"]
+    shared = best.index.intersection(matched.index)
+    return best.loc[shared] == matched.loc[shared]
 
 
 def sentences(layers: Table, count: int) -> list[str]:
@@ -150,8 +156,7 @@ def _null(rows: pandas.DataFrame) -> str:
 
 
 def _identified(rows: pandas.DataFrame) -> str:
-    share = identified(rows)
-    if share is None:
+    found = _identifications(rows)
+    if not len(found):
         return ""
-    total = len(corresponding(rows.loc[rows["value"].notna()]))
-    return f"; the most similar layer is the corresponding one for {round(share * total)} of {total}"
+    return f"; the most similar layer is the corresponding one for {int(found.sum())} of {len(found)}"

@@ -63,6 +63,9 @@ class ChosenMeasure(BaseModel):
         return name
 
 
+DEFAULT = tuple(ChosenMeasure(name=name) for name in DEFAULT_MEASURES)
+
+
 def listed(value: Any) -> Any:
     """Make a list of texts of what stands alone; commas separate them.
 

@@ -62,7 +62,7 @@ def changes(locked: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(member) for member in value] if isinstance(value, tuple) else value
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
