@@ -92,3 +92,21 @@ def test_a_file_that_fits_none_is_told_apart_from_the_closest(
     assert "--back-model" in text
     assert "dense is close, but fc4.weight has shape (7, 300) in the weights and (10, 300) in the model" in text
     assert "2 more" not in text
+
+
+def test_an_architecture_that_is_given_is_compared_with_the_file_before_anything_starts(
+    cli: Callable[..., Result], nets: tuple[Path, Path]
+) -> None:
+    refused = cli(GLUE, *nets, "a", "--data", "digits", "--front-model", "dense", "--back-model", "mlp", *OWN)
+    assert refused.exit_code == 2
+    text = " ".join(refused.stderr.split())
+    assert "--front-model expected the architecture of" in text
+    assert "fc1.weight is not in the weights" in text
+    assert "--back-model expected the architecture of" in text
+
+
+def test_without_data_only_the_data_are_asked_for(cli: Callable[..., Result], nets: tuple[Path, Path]) -> None:
+    asked = cli(GLUE, *nets, "a", *OWN)
+    assert asked.exit_code == 2
+    assert "1 problem" in asked.stderr
+    assert "--data" in asked.stderr

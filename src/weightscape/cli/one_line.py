@@ -10,6 +10,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
@@ -151,7 +152,7 @@ def _run(name: str, operation: Operation, given: Mapping[str, Any]) -> int:
     from weightscape.cli.flags import as_flags, study_of
     from weightscape.cli.opening import Opened, open_store, plan_with_figures
     from weightscape.cli.pages import tell_results
-    from weightscape.cli.recognition import with_recognised_models
+    from weightscape.cli.recognition import follow_from_data, with_recognised_models
     from weightscape.cli.running import compute, exit_code, report_failures
 
     store = open_store(given["workspace"])
@@ -162,6 +163,8 @@ def _run(name: str, operation: Operation, given: Mapping[str, Any]) -> int:
         opened = Opened(plan_with_figures(study, store, given["data_dir"]), store, given["data_dir"])
     except SpecificationError as error:
         reported = {problem.where for problem in wrong}
+        if any(problem.where.startswith("--data") for problem in map(partial(as_flags, operation), error.problems)):
+            reported |= follow_from_data(operation, given)
         found = [
             problem
             for problem in (as_flags(operation, item) for item in error.problems)

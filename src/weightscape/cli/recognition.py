@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from weightscape.cli.signatures import option_flag
-from weightscape.errors import Problem, SpecificationError
+from weightscape.errors import Problem, SpecificationError, WeightscapeError
 
 if TYPE_CHECKING:
     from weightscape.models.recognition import Shapes
@@ -22,6 +22,7 @@ def with_recognised_models(operation: Operation, given: Mapping[str, Any], store
     """Return the options with ``--model`` filled in, where an input is a file whose tensors fit one architecture.
 
     An operation that has one option for each input, such as ``--front-model``, takes files of different architectures.
+    A bundled architecture that is given is compared with the tensors of the file before anything starts.
 
     Args:
         operation: What is called.
@@ -29,23 +30,37 @@ def with_recognised_models(operation: Operation, given: Mapping[str, Any], store
         store: The workspace, which knows the data of inputs that are no files.
 
     Raises:
-        SpecificationError: If the tensors fit no bundled architecture, or several.
+        SpecificationError: If the tensors fit no bundled architecture, or several, or not the one that is given.
     """
     files = _files(operation, given)
-    asked = {option: paths for option, names in _owners(operation, given) if (paths := _of(files, names))}
-    data = _data(operation, given, store) if asked else None
+    concerned = {option: paths for option, names in _owners(operation, given) if (paths := _of(files, names))}
+    data = _data(operation, given, store) if concerned else None
     if data is None:
         return dict(given)
     found = dict(given)
-    for option, paths in asked.items():
-        settings = _recognised(operation, option, paths, data)
-        if settings is not None:
-            found[f"setting_{option}"] = json.dumps(settings)
+    wrong: list[Problem] = []
+    for option, paths in concerned.items():
+        try:
+            if given.get(f"setting_{option}"):
+                _check_given(option, str(given[f"setting_{option}"]), paths, data)
+            elif (settings := _recognised(operation, option, paths, data)) is not None:
+                found[f"setting_{option}"] = json.dumps(settings)
+        except SpecificationError as error:
+            wrong += error.problems
+    if wrong:
+        raise SpecificationError(wrong)
     return found
 
 
+def follow_from_data(operation: Operation, given: Mapping[str, Any]) -> set[str]:
+    """Return the flags of architectures that need not be said, for files say them once the data are known."""
+    files = _files(operation, given)
+    options = (option for option, names in _owners(operation, given) if _of(files, names))
+    return {option_flag(option) for option in options if not given.get(f"setting_{option}")}
+
+
 def _owners(operation: Operation, given: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Yield each option that names an architecture and is not given, with the inputs whose architecture it is."""
+    """Yield each option that names an architecture, unless ``--set`` does, with the inputs whose architecture it is."""
     fields = operation.settings.model_fields
     own = {name: f"{name}_{_MODEL}" for name in operation.inputs if f"{name}_{_MODEL}" in fields}
     owners = {option: [name] for name, option in own.items()}
@@ -53,7 +68,7 @@ def _owners(operation: Operation, given: Mapping[str, Any]) -> Iterator[tuple[st
         owners[_MODEL] = [name for name in operation.inputs if name not in own]
     set_apart = [text.strip() for text in given.get("overrides") or ()]
     for option, names in owners.items():
-        if not given.get(f"setting_{option}") and not any(text.startswith(option) for text in set_apart):
+        if not any(text.startswith(option) for text in set_apart):
             yield option, names
 
 
@@ -97,6 +112,36 @@ def _data(operation: Operation, given: Mapping[str, Any], store: Store) -> str |
                 if row.settings.get(_DATA) is not None:
                     return json.dumps(row.settings[_DATA])
     return None
+
+
+def _check_given(option: str, text: str, paths: Mapping[str, str], data: str) -> None:
+    """Compare files with a bundled architecture.
+
+    Raises:
+        SpecificationError: If their tensors are others, naming these.
+    """
+    from weightscape.cli.network_verbs import _data_shape
+    from weightscape.models.architecture import NAMES, parse_architecture
+    from weightscape.models.filling import differences, listed
+    from weightscape.models.recognition import shapes_in, shapes_of
+    from weightscape.studies.document import read_value
+    from weightscape.weights.files import load_weights
+
+    try:
+        architecture = parse_architecture(read_value(text))
+    except WeightscapeError:
+        return  # planning says what is wrong with it
+    shape, classes = _data_shape(data)
+    expected = shapes_in(architecture, shape, classes) if architecture.name in NAMES else None
+    if expected is None:
+        return
+    for path in paths.values():
+        faults = differences(expected, shapes_of(load_weights(path)))
+        if faults:
+            wanted = f"the architecture of {path}"
+            remedy = f"Without {option_flag(option)}, the architecture is found from the tensors."
+            received = f"{architecture.name}, whose tensors are others: {listed(faults)}"
+            raise SpecificationError([Problem(option_flag(option), wanted, received, remedy)])
 
 
 def _recognised(operation: Operation, option: str, paths: Mapping[str, str], data: str) -> dict[str, Any] | None:

@@ -102,7 +102,8 @@ def _lines(blocks: Sequence[Block]) -> Iterator[tuple[_Form, str, float]]:
     """Yield each line with its form and the space before it."""
     for block in blocks:
         form = _FORMS[block.kind]
-        whole = block.text.splitlines() if block.kind == "mono" else [" ".join(block.text.split())]
+        flowing = " ".join(block.text.split()).replace(" %", "\N{NO-BREAK SPACE}%")
+        whole = block.text.splitlines() if block.kind == "mono" else [flowing]
         gap = form.before
         for text in whole:
             for line in textwrap.wrap(text, form.characters, drop_whitespace=block.kind != "mono") or [""]:

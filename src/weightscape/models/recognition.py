@@ -30,7 +30,7 @@ def recognise(shapes: Shapes, *, shape: tuple[int, int, int], classes: int) -> l
     found = []
     for settings in _candidates(shapes):
         candidate = parse_architecture(settings)
-        if _shapes(candidate, shape, classes) == dict(shapes):
+        if shapes_in(candidate, shape, classes) == dict(shapes):
             found.append(candidate)
     return found
 
@@ -46,7 +46,7 @@ def closest(shapes: Shapes, *, shape: tuple[int, int, int], classes: int) -> tup
     found: list[tuple[int, Architecture, Shapes]] = []
     for settings in _candidates(shapes):
         candidate = parse_architecture(settings)
-        own = _shapes(candidate, shape, classes)
+        own = shapes_in(candidate, shape, classes)
         if own is not None:
             common = sum(own.get(name) == given for name, given in shapes.items())
             found.append((common - len(own.keys() - shapes.keys()), candidate, own))
@@ -54,7 +54,8 @@ def closest(shapes: Shapes, *, shape: tuple[int, int, int], classes: int) -> tup
     return best[1:] if best is not None and 2 * best[0] >= len(shapes) else None
 
 
-def _shapes(candidate: Architecture, shape: tuple[int, int, int], classes: int) -> dict[str, tuple[int, ...]] | None:
+def shapes_in(candidate: Architecture, shape: tuple[int, int, int], classes: int) -> dict[str, tuple[int, ...]] | None:
+    """Return the shapes of an architecture's tensors by name; None if it cannot take such inputs."""
     try:
         network = build_on_meta(candidate, shape=shape, classes=classes)
     except ModelError:  # it cannot take such inputs

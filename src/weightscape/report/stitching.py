@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from weightscape.results import Table
     from weightscape.studies.workspace.record import Record
 
-_TABLES = ("epochs", "iterations", "thresholds", "singular_values")
+_TABLES = ("epochs", "iterations", "thresholds")
+_STAGES = {"initial": "before training", "final": "after training"}
 _FEW = 500
 """Images below which accuracies are too uncertain to be compared."""
 
@@ -164,7 +165,7 @@ def extra_files(record: Record, path: Path, names: Mapping[str, str]) -> list[Pa
     from weightscape.report.booklets import blocks_of
     from weightscape.studies.workspace.files import replacing
 
-    figures = [(f"{title}. {caption}", drawn.figure) for title, caption, drawn in _figures(record, names)]
+    figures = [(caption, drawn.figure) for _, caption, drawn in _figures(record, names)]
     pdf = path.with_suffix(".pdf")
     with replacing(pdf) as draft:
         draft.write_bytes(booklet(blocks_of(_report(record, names)), figures))
@@ -194,6 +195,9 @@ def _tables(record: Record) -> dict[str, Table]:
         "right and wrong answers": pandas.DataFrame(overlap),
         "similarity to the back network": pandas.DataFrame(_similarities(metrics)),
     }
+    values = record.artefact("singular_values").pivot(index="index", columns="stage", values="value")
+    if len(values):
+        known["singular values"] = values.rename(columns=_STAGES)[list(_STAGES.values())].reset_index()
     return {**own, **{name: table for name, table in known.items() if len(table)}}
 
 
