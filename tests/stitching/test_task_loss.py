@@ -10,6 +10,7 @@ import numpy as np
 import pandas
 import pytest
 import torch
+from sklearn.linear_model import LinearRegression
 from torch import nn
 
 from tests.stitching.conftest import small_network
@@ -18,7 +19,8 @@ from weightscape.data.dataset import Dataset, Split
 from weightscape.data.specification import DataSettings
 from weightscape.errors import DataError, Interrupted, ModelError, StoreError, TrainingError
 from weightscape.models.addresses import find_layers
-from weightscape.stitching.pair import Pair
+from weightscape.similarity.probe import choose_probe
+from weightscape.stitching.pair import Pair, Wanted
 from weightscape.stitching.result import StitchResult
 from weightscape.stitching.settings import StitchSpec
 from weightscape.stitching.task_loss import train_stitch, train_stitches
@@ -389,7 +391,24 @@ def test_indices_are_measured_along_the_training(digits: Dataset, front: nn.Modu
     first = result.iterations.iloc[0]
     assert (first["accuracy"], first["kl"]) == (result.initial_accuracy, pytest.approx(result.initial_kl))
     assert first["cka"] == pytest.approx(result.initial_cka)
-    assert result.iterations["linear_regression"].between(0, 1).all()
+    assert first["cka_debiased"] <= first["cka"] + 1e-3
+
+
+def test_the_regression_along_the_training_is_of_the_stitch_on_the_back(
+    digits: Dataset, front: nn.Module, back: nn.Module
+) -> None:
+    result = train_stitch(front, back, digits, "1", measure_every=40, **{**QUICK, "probe": 355})
+    pair = Pair(front, back, example=digits.train.normalised(slice(2)), device="cpu")
+    images = choose_probe(digits.test, images=355).split.normalised()
+    features = pair.features(images, Wanted(("1",), ("1",)))
+    weight = torch.tensor(matrix(result), dtype=torch.float32)
+    stitched = torch.einsum("ij,njhw->nhwi", weight, features["front/1"]).flatten(0, 2).double()
+    own = features["back/1"].permute(0, 2, 3, 1).flatten(0, 2).double()
+    oracle = LinearRegression().fit(own, stitched)
+    residual = (stitched - torch.from_numpy(oracle.predict(own))).square().sum()
+    expected = 1 - residual / (stitched - stitched.mean(0)).square().sum()
+    assert result.iterations["linear_regression"].iloc[-1] == pytest.approx(float(expected), abs=1e-5)
+    assert result.iterations["linear_regression"].nunique() > 1
 
 
 def test_small_entries_are_set_to_0_and_scored_again(digits: Dataset, front: nn.Module, back: nn.Module) -> None:

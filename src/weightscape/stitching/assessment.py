@@ -97,7 +97,7 @@ class Assessor:
         with torch.no_grad():
             found = stitch(features[f"front/{site.front_layer}"])
         target = features[f"back/{site.back_layer}"]
-        likeness = _alike(Geometry.of_activations(found.flatten(1)), self._geometries[site][1])
+        likeness = _alike(_geometry(found), self._geometries[site][1])
         if found.shape != target.shape:
             return likeness
         return Likeness(likeness.cka, likeness.cka_debiased, *_difference(found, target))
@@ -116,7 +116,7 @@ class Assessor:
             logits = tail(activation, *sides_of(features, site.back_layer))
         scores = self._scored(logits, features)
         target = features[f"back/{site.back_layer}"]
-        found = _alike(Geometry.of_activations(activation.flatten(1)), self._geometries[site][1])
+        found = _alike(_geometry(activation), self._geometries[site][1])
         return {
             "cka": found.cka,
             "cka_debiased": found.cka_debiased,
@@ -132,10 +132,20 @@ class Assessor:
             wanted = Wanted((site.front_layer,), (site.back_layer,), (site.back_layer,), True, True)
             features = CachedFeatures(self._pair, self._probe_split, wanted).all()
             sides = (f"front/{site.front_layer}", f"back/{site.back_layer}")
-            one, other = (Geometry.of_activations(features[name].flatten(1)) for name in sides)
+            one, other = (_geometry(features[name]) for name in sides)
             # Stitches come site by site: what was kept of others is not needed any more.
             self._probe, self._geometries = {site: features}, {site: (one, other)}
         return self._probe[site]
+
+
+def _geometry(activation: Tensor) -> Geometry:
+    """Return the geometry of images by features, from the inner products of centred rows in the type of these.
+
+    Half as much work as in double precision; centred before, they lose nothing that the measures show.
+    """
+    rows = activation.flatten(1)
+    rows = rows - rows.mean(0)
+    return Geometry(gram=rows @ rows.T, width=rows.shape[1])
 
 
 def _alike(first: Geometry, second: Geometry) -> Likeness:
@@ -164,7 +174,7 @@ def _predictable(found: Tensor, target: Tensor) -> float | None:
     if found.shape != target.shape:
         return None
     sums = StreamedMoments()
-    sums.add(found, target)
+    sums.add(target, found)
     try:
         value = find_measure("linear-regression").from_moments(sums.result())
     except DataError:
