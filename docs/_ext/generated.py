@@ -187,7 +187,7 @@ def measures() -> str:
     found = [find_measure(name) for name in measure_names()]
     rows = [
         [
-            f"[`{one.name}`](#{one.name})",
+            f"`{one.name}`",
             one.kind,
             _range(one),
             "yes" if one.symmetric else "no",
@@ -197,7 +197,7 @@ def measures() -> str:
         for one in found
     ]
     head = ["measure", "kind", "range", "symmetric", "depends on n", "computed from"]
-    return "\n".join([table(head, rows), *map(_measure, found)])
+    return "\n".join(["## All measures\n", table(head, rows), *map(_measure, found)])
 
 
 def _measure(one: Any) -> str:
