@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from weightscape.similarity.representation import represent as represent
     from weightscape.similarity.similarity import similarity_of as similarity_of
     from weightscape.step import Step as Step
+    from weightscape.stitching.line import line_of_stitches as line_of_stitches
+    from weightscape.stitching.settings import StitchSpec as StitchSpec
+    from weightscape.stitching.task_loss import train_stitch as train_stitch
+    from weightscape.stitching.task_loss import train_stitches as train_stitches
     from weightscape.studies.opening import trajectories as trajectories
     from weightscape.studies.query import query as query
     from weightscape.studies.workspace.store import Store as Store
@@ -84,6 +88,11 @@ _HOMES = {
     "represent": "similarity.representation",
     "shared_mistakes": "similarity.mistakes",
     "similarity_of": "similarity.similarity",
+    # stitching
+    "StitchSpec": "stitching.settings",
+    "line_of_stitches": "stitching.line",
+    "train_stitch": "stitching.task_loss",
+    "train_stitches": "stitching.task_loss",
     # transfer
     "transfer_trajectory": "transfer.trajectory",
     # results

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from weightscape.results import Result
+from weightscape.results import PlottedResult
 
 if TYPE_CHECKING:
     from weightscape.results import Table
@@ -45,7 +45,7 @@ _WHOLE = ("epoch", "iteration", "row", "column", "index")
 
 
 @dataclass(frozen=True, repr=False)
-class StitchResult(Result):
+class StitchResult(PlottedResult):
     """A stitch trained on the task loss (arXiv 2110.14633), before and after.
 
     Scores are on the whole test split (:class:`~weightscape.stitching.scored.StitchScores` defines them), the likeness
@@ -168,6 +168,12 @@ class StitchResult(Result):
     probe_images: int
     form: str
     features: str
+
+    def figure(self) -> tuple[str, dict[str, Table], dict[str, Any]]:
+        """Return the name of the figure of this result, its tables and its options."""
+        if not len(self.matrix):
+            return "stitch-course", {"table": self.epochs}, {}
+        return "stitch-map", {"table": self.matrix, "singular_values": self.singular_values}, {}
 
 
 def as_table(name: str, rows: Sequence[Mapping[str, Any]]) -> Table:
