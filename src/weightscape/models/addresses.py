@@ -225,6 +225,9 @@ def tapped(model: nn.Module, address: LayerAddress, visit: Callable[[Tensor], Te
         address: The place.
         visit: Takes the tensor itself (whoever keeps it keeps a copy: the network may overwrite it) and returns None,
             or what the network shall go on with.
+
+    Raises:
+        ModelError: During the pass, if another tensor cannot be put in.
     """
     calls = 0
 
@@ -243,7 +246,13 @@ def tapped(model: nn.Module, address: LayerAddress, visit: Callable[[Tensor], Te
         return swapped, {key: other if part is value else part for key, part in named.items()}
 
     def leave(_module: nn.Module, _arguments: Any, output: Any) -> Any:
-        return visit(output_tensor(output)) if reached() else None
+        other = visit(output_tensor(output)) if reached() else None
+        if other is not None and not isinstance(output, Tensor):
+            raise ModelError(
+                f"The layer {address.module!r} returns {type(output).__name__}, not a tensor in whose place another one "
+                "could be put. Take the input of the layer after it, or a layer inside it."
+            )
+        return other
 
     module = model.get_submodule(address.module)
     if address.point == "input":

@@ -19,12 +19,14 @@ from weightscape.batch_forms import output_tensor
 from weightscape.errors import ModelError
 from weightscape.models.addresses import LayerAddress, places, resolve, tapped
 from weightscape.models.folding import fold_batch_norms
-from weightscape.models.graphs import CutError, Split, protected, split_graph, with_tensor_output
+from weightscape.models.graphs import NO_EFFECT, CutError, Split, protected, split_graph, with_tensor_output
 from weightscape.models.hooked import HookedBack, HookedFront, Inputs
 from weightscape.seeds import stream
 from weightscape.weights.modes import evaluation_mode
 
 Method: TypeAlias = Literal["graph", "hooks"]
+_PROOF = 4
+"""Inputs of the example that a cut is proved on."""
 _TOLERANCE = {torch.float16: 1e-2, torch.bfloat16: 1e-1}
 
 
@@ -122,6 +124,7 @@ def _cut(model: nn.Module, layer: str, example: Tensor, *, trainable: bool) -> _
         ModelError: If none does.
     """
     reasons = []
+    example = example[:_PROOF]
     with evaluation_mode(model), torch.no_grad():
         there = places(model, lambda: model(example))
         address = resolve(model, there, LayerAddress.parse(layer))
@@ -134,13 +137,22 @@ def _cut(model: nn.Module, layer: str, example: Tensor, *, trainable: bool) -> _
         ]
         for attempt in attempts:
             try:
-                return _proved(attempt(), reference, example)
+                parts = _proved(attempt(), reference, example)
             except CutError as error:
                 reasons.append(str(error))
+                continue
+            if parts.method == "graph" or not _without_effect(reasons, reference):
+                return parts
     raise ModelError(
         f"The network cannot be cut at {layer}: {reasons[-1]}. Check that the layer has an effect on the outputs, that "
         "equal inputs give equal outputs, and that each input is treated apart from the others of its batch."
     )
+
+
+def _without_effect(reasons: list[str], reference: _Reference) -> bool:
+    """Whether the layer leads to the outputs neither in the graph nor in numbers, which may be equal by chance."""
+    unchanged = reference.outputs.is_meta or torch.equal(reference.outputs, reference.outputs_of_other)
+    return unchanged and any(reason.startswith(NO_EFFECT) for reason in reasons)
 
 
 def _shared_copy(model: nn.Module, trainable: bool, *, inplace: bool) -> nn.Module:

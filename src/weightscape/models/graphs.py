@@ -13,6 +13,9 @@ from torch import Tensor, fx, nn
 from weightscape.batch_forms import output_tensor
 from weightscape.models.addresses import LayerAddress
 
+NO_EFFECT = "the outputs do not depend on"
+"""How the reason of a :class:`CutError` begins where the layer leads nowhere."""
+
 
 class CutError(Exception):
     """The graph of a network cannot be made or split; hooks can do it."""
@@ -55,7 +58,7 @@ def split_graph(root: nn.Module, address: LayerAddress, example: Tensor, *, fine
     result = _first_tensor_of(output)
     after = _dependents(cut)
     if result is not cut and result not in after:
-        raise CutError(f"the outputs do not depend on {address}")
+        raise CutError(f"{NO_EFFECT} {address}")
     source = cut.args[0] if address.point == "input" else cut
     front = _module(root, _extract([source], {inputs: "inputs"}), "Front")  # type: ignore[list-item]
     whole = _module(root, _extract([result], {cut: "activation", inputs: "inputs"}), "Whole")
