@@ -58,7 +58,7 @@ NUMBERS: dict[str, Any] = {
     "cka": 0.95,
     "initial_cka": 0.96,
     "cka_unstitched": 0.931,
-    "probe": 500,
+    "probe_images": 500,
     "form": "affine",
     "parameters": 12,
     "iterations_taken": 77,
