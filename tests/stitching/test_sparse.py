@@ -9,8 +9,11 @@ from sklearn.linear_model import Lasso
 
 from tests.stitching.planted import moments_of, normal, rows
 from weightscape.errors import DataError
-from weightscape.stitching.direct.least_squares import least_squares
+from weightscape.similarity.moments import Moments
+from weightscape.stitching.direct.least_squares import least_squares, ridge
+from weightscape.stitching.direct.matching import semi_match
 from weightscape.stitching.direct.sparse import largest_penalty, penalty_path, sparse_path
+from weightscape.stitching.direct.stitch import DirectStitch
 
 
 @settings(max_examples=25)
@@ -82,3 +85,24 @@ def test_penalties_come_back_in_their_order() -> None:
     assert penalty_path(moments, 0) == ()
     with pytest.raises(DataError, match="0 or more"):
         sparse_path(moments, [-1.0])
+
+
+def objective(stitch: DirectStitch, moments: Moments, penalty: float) -> float:
+    return stitch.mean_squared_error(moments) + penalty * float(stitch.weight.abs().mean())
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 10**6))
+def test_nothing_is_better_where_channels_depend_on_each_other(seed: int) -> None:
+    # As of a convolution with more channels than its patches have pixels, in single precision.
+    patches = normal(seed, 500, 5)
+    x = (patches @ normal(seed + 1, 5, 12) + 1).float()
+    y = (patches @ normal(seed + 2, 5, 7) + 0.1 * normal(seed + 3, 500, 7)).float()
+    moments = moments_of(x, y)
+    penalties = [*penalty_path(moments, 6), 1e-4 * largest_penalty(moments)]
+    path = sparse_path(moments, penalties)
+    others = [least_squares(moments), semi_match(moments), ridge(moments, penalty=0.1), *path]
+    for stitch, penalty in zip(path, penalties, strict=True):
+        found = objective(stitch, moments, penalty)
+        assert all(found <= objective(other, moments, penalty) * (1 + 1e-9) for other in others)
+        assert float(stitch.weight.abs().sum()) <= 1.001 * float(least_squares(moments).weight.abs().sum())

@@ -30,6 +30,7 @@ TOLERANCE = 1e-9
 _SWEEPS = 20
 _ROUNDS = 50
 _SMALLEST = 1e-3
+_RIDGE = 1e-12
 
 
 def largest_penalty(moments: Moments) -> float:
@@ -76,7 +77,9 @@ class _Lasso:
     """Rows ``w`` that minimise ``w G w / 2 - c w + threshold * |w|_1``, warm from one threshold to the next."""
 
     def __init__(self, moments: Moments) -> None:
-        self.gram: Array = (moments.first / moments.count).cpu().numpy()
+        self.gram: Array = (moments.first / moments.count).cpu().numpy().copy()
+        # Dependent channels leave eigenvalues that are rounding, some below 0, and the problem would not be convex.
+        self.gram[np.diag_indices_from(self.gram)] += _RIDGE * np.linalg.norm(self.gram, 2)
         self.target: Array = (moments.cross.T / moments.count).cpu().numpy()
         self.scales: Array = np.diagonal(self.gram).copy()
         self.varying = np.flatnonzero(varying(moments.first, moments.first_mean, moments.count).cpu().numpy())
