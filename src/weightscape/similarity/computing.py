@@ -11,10 +11,13 @@ from torch import Tensor
 from weightscape.errors import DataError
 from weightscape.similarity.geometry import Geometry, StoredGram
 from weightscape.similarity.measure import Measure, check_options
+from weightscape.similarity.memory import MEMORY_LIMIT, in_words
 from weightscape.similarity.moments import Moments
 from weightscape.similarity.overlap import JointMoments
 from weightscape.similarity.probe import check_same_probe
 
+_MATRICES = 5
+"""Matrices of Gram's size that are there at once when a measure is computed."""
 _LARGEST = 1e60
 """Sums of fourth powers of larger numbers leave the range of double precision."""
 
@@ -39,6 +42,7 @@ def of_activations(measure: Measure, first: Any, second: Any, **options: Any) ->
         "grams" not in measure.functions or one.shape[1] + other.shape[1] < len(one)
     ):
         return measure.clipped(measure.function_of("moments")(moments_of(one, other), **options))
+    check_gram_memory(len(one))
     geometries = (Geometry.of_activations(rows, name=name) for rows, name in zip((one, other), _NAMES, strict=True))
     return measure.clipped(measure.function_of("grams")(*geometries, **options))
 
@@ -75,6 +79,8 @@ def similarity_matrix(
     What depends on one layer alone is computed once per layer. Measures that are inner products (CKA, RSA) are one
     product of matrices for all pairs, in double precision.
 
+    The values are on the CPU, wherever the layers are.
+
     Args:
         measure: A measure of Gram matrices.
         first: Gram matrices or geometries of layers on one probe set.
@@ -94,7 +100,7 @@ def similarity_matrix(
         embed = measure.vectors[0]
         one = torch.stack([embed(layer, **options) for layer in rows])
         other = one if columns is rows else torch.stack([embed(layer, **options) for layer in columns])
-        return (one @ other.T).clamp(measure.low, measure.high)
+        return (one @ other.T).clamp(measure.low, measure.high).cpu()
     found = torch.empty(len(rows), len(columns), dtype=torch.float64)
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
@@ -161,6 +167,21 @@ def moments_of(first: Tensor, second: Tensor) -> Moments:
     means = first.mean(dim=0), second.mean(dim=0)
     one, other = first - means[0], second - means[1]
     return Moments(len(first), means[0], means[1], one.T @ one, other.T @ other, one.T @ other)
+
+
+def check_gram_memory(count: int) -> None:
+    """Check that Gram matrices of so many samples can be made from activations.
+
+    Raises:
+        DataError: If they take too much memory.
+    """
+    needed = _MATRICES * count**2 * 8
+    if needed > MEMORY_LIMIT:
+        raise DataError(
+            f"Gram matrices of {count:,} samples take {in_words(needed)}, more than {in_words(MEMORY_LIMIT)}. Take "
+            "fewer samples, pool the maps so that there are fewer units than samples, or minibatch-cka, which holds one "
+            "batch at a time."
+        )
 
 
 def check_pair(measure: Measure, first: Geometry, second: Geometry) -> None:

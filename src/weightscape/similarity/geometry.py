@@ -13,6 +13,7 @@ from typing import Any, Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
+from weightscape.errors import DataError
 from weightscape.similarity.measure import UndefinedMeasure
 
 Value = TypeVar("Value")
@@ -77,7 +78,18 @@ class Geometry:
 
     @classmethod
     def of_gram(cls, gram: StoredGram) -> Self:
-        """Make the geometry of a stored Gram matrix."""
+        """Make the geometry of a stored Gram matrix.
+
+        Raises:
+            DataError: If it is no square matrix of finite numbers.
+        """
+        matrix = gram.matrix
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not bool(torch.isfinite(matrix.sum())):
+            raise DataError(
+                f"Expected a square matrix of finite numbers as the Gram matrix of {gram.layer or 'a layer'!r}, "
+                f"received the shape {tuple(matrix.shape)} with {int((~torch.isfinite(matrix)).sum())} that are NaN or "
+                "infinite. Activations that overflow half precision are to be captured in float32."
+            )
         name = repr(gram.layer) if gram.layer else "the representation"
         return cls(gram=gram.matrix, width=gram.width, name=name, fingerprint=gram.fingerprint)
 
