@@ -179,8 +179,8 @@ def check_gram_memory(count: int) -> None:
     if needed > MEMORY_LIMIT:
         raise DataError(
             f"Gram matrices of {count:,} samples take {in_words(needed)}, more than {in_words(MEMORY_LIMIT)}. Take "
-            "fewer samples, pool the maps so that there are fewer units than samples, or minibatch-cka, which holds one "
-            "batch at a time."
+            "fewer samples, pool the maps so that there are fewer units than samples, or minibatch-cka, which holds "
+            "one batch at a time."
         )
 
 
