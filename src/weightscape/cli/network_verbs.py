@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from weightscape.cli.options import Classes, DataName, Json, ModelName, ModelSettings, Shape
+from weightscape.cli.options import Classes, DataName, Json, ModelName, ModelSettings, Shape, Workspace
 from weightscape.errors import Problem, SpecificationError
 
 if TYPE_CHECKING:
@@ -33,13 +34,14 @@ def layers(
     data: DataName = None,
     shape: Shape = None,
     classes: Classes = None,
+    workspace: Workspace = None,
     as_json: Json = False,
 ) -> None:
     """List a network's layers: shapes, parameters, multiply-adds."""
     from weightscape.cli.printing import print_json, print_rows, records
     from weightscape.models.layers import layer_table
 
-    built = _build(model, settings, data, shape, classes)
+    built = _build(model, settings, data, shape, classes, workspace)
     found = layer_table(built.model, shape=built.shape)
     rows = records(found.layers)
     if as_json:
@@ -58,6 +60,7 @@ def symmetry(
     data: DataName = None,
     shape: Shape = None,
     classes: Classes = None,
+    workspace: Workspace = None,
     compat: Annotated[
         bool,
         typer.Option(
@@ -75,7 +78,7 @@ def symmetry(
     from weightscape.cli.printing import print_json, print_rows
     from weightscape.symmetry.discovery import discover
 
-    built = _build(model, settings, data, shape, classes)
+    built = _build(model, settings, data, shape, classes, workspace)
     found = discover(built.model, torch.zeros(2, *built.shape), compat=compat)
     proof = _proof(built.model, found) if verify else {}
     groups = [_group(found, name, proof.get(name, {}), full=as_json) for name in found.names]
@@ -109,16 +112,24 @@ def _proof(model: nn.Module, found: Symmetry) -> dict[str, dict[str, float]]:
 
 
 def _build(
-    text: str, settings: Sequence[str] | None, data: str | None, shape: str | None, classes: int | None
+    text: str,
+    settings: Sequence[str] | None,
+    data: str | None,
+    shape: str | None,
+    classes: int | None,
+    workspace: Path | None,
 ) -> _Built:
+    from weightscape.cli.named_networks import named_network
     from weightscape.cli.opening import let_python_find
     from weightscape.models.building import build_model
 
     let_python_find(None)
-    architecture = _architecture(text, settings or ())
-    sizes, count = _inputs(data, shape, classes)
-    model = build_model(architecture, shape=sizes, classes=count, seed=0)
-    title = f"{architecture.name} for inputs {' x '.join(map(str, sizes))} and {count} classes"
+    said = _inputs(data, shape, classes)
+    named = named_network(text, inputs=said if data or shape else None, workspace=workspace)
+    architecture = named.architecture if named and not settings else _architecture(text, settings or ())
+    sizes, count = (named.inputs if named and not data and not shape else None) or said
+    model = build_model(architecture, shape=sizes, classes=classes or count, seed=0)
+    title = f"{architecture.name} for inputs {' x '.join(map(str, sizes))} and {classes or count} classes"
     return _Built(model, sizes, title)
 
 

@@ -104,7 +104,7 @@ ModelName: TypeAlias = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A name, settings such as '{name: mlp, hidden: [64]}', or a dotted path.",
+        help="A name, settings ('{name: mlp, hidden: [64]}'), a dotted path; or weights: a file, a key, study/stage.",
         autocompletion=completion.models,
     ),
 ]
