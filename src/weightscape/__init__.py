@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from weightscape.similarity.representation import represent as represent
     from weightscape.similarity.similarity import similarity_of as similarity_of
     from weightscape.step import Step as Step
+    from weightscape.stitching.direct.networks import stitch_directly as stitch_directly
     from weightscape.stitching.line import line_of_stitches as line_of_stitches
     from weightscape.stitching.settings import StitchSpec as StitchSpec
     from weightscape.stitching.task_loss import train_stitch as train_stitch
@@ -91,6 +92,7 @@ _HOMES = {
     # stitching
     "StitchSpec": "stitching.settings",
     "line_of_stitches": "stitching.line",
+    "stitch_directly": "stitching.direct.networks",
     "train_stitch": "stitching.task_loss",
     "train_stitches": "stitching.task_loss",
     # transfer

@@ -171,7 +171,7 @@ def test_impossible_pairs_that_were_named_are_an_error(data: Dataset, pair: tupl
     front, back = pair
     with pytest.raises(ModelError, match=r"\(6, 6, 6\).*\(8, 2, 2\).*resize"):
         stitch_directly(front, back, data, "1", "4")
-    with pytest.raises(ModelError, match="no layer 'bn1'"):
+    with pytest.raises(ModelError, match="front network: The model has no layer 'bn1'"):
         stitch_directly(front, back, data, "bn1")
     with pytest.raises(DataError, match="equal numbers"):
         stitch_directly(front, network(3, (5, 8)), data, "1", methods=("identity",))

@@ -68,20 +68,24 @@ def direct_matching(
         context: Device, folders, progress and the wish to stop.
     """
     from weightscape.data.loading import load_data
+    from weightscape.errors import ModelError
     from weightscape.models.building import build_model
     from weightscape.models.filling import fill_model
     from weightscape.stitching.direct.networks import stitch_directly
 
     dataset = load_data(data, root=context.data_root, device=context.device)
 
-    def network(weights: Weights, model: Architecture) -> nn.Module:
+    def network(weights: Weights, model: Architecture, which: str) -> nn.Module:
         made = build_model(model, shape=dataset.shape, classes=len(dataset.classes))
-        fill_model(made, weights)
+        try:
+            fill_model(made, weights)
+        except ModelError as error:
+            raise ModelError(f"The {which} network: {error}") from error
         return made
 
     return stitch_directly(
-        network(front, front_model),
-        network(back, back_model),
+        network(front, front_model, "front"),
+        network(back, back_model, "back"),
         dataset,
         layers,
         back_layers,

@@ -79,12 +79,12 @@ def find_matches(
         ModelError: If a layer does not exist, or two layers that were named (not by a pattern), or all, cannot be
             matched.
     """
-    fronts = _layers(front, layers, example)
+    fronts = _layers(front, layers, example, "front")
     if back_layers is None:
-        twins = {layer.name: layer for layer in _layers(back, [layer.name for layer in fronts], example)}
+        twins = {layer.name: layer for layer in _layers(back, [layer.name for layer in fronts], example, "back")}
         chosen = [(layer, twins[layer.name]) for layer in fronts]
     else:
-        chosen = [(one, other) for one in fronts for other in _layers(back, back_layers, example)]
+        chosen = [(one, other) for one in fronts for other in _layers(back, back_layers, example, "back")]
     found = [Match(one, other, _obstacle(one, other, form)) for one, other in chosen]
     obstacles = [match.obstacle for match in found if match.obstacle]
     by_pattern = _is_pattern(layers) or (back_layers is not None and _is_pattern(back_layers))
@@ -93,13 +93,19 @@ def find_matches(
     return found
 
 
-def _layers(network: nn.Module, patterns: str | Sequence[str], example: Tensor) -> list[Layer]:
+def _layers(network: nn.Module, patterns: str | Sequence[str], example: Tensor, which: str) -> list[Layer]:
+    """Return layers by name and pattern; `which` network this is stands before what is wrong with them.
+
+    Raises:
+        ModelError: If there are no such layers.
+    """
     there = places(network, lambda: network(example))
     shapes = {str(address): tuple(place.shape[1:]) for address, place in there.items()}
-    return [
-        Layer(name, choose(network, there, ["*", name]).index(name), shapes[name])
-        for name in choose(network, there, patterns)
-    ]
+    try:
+        names = choose(network, there, patterns)
+    except ModelError as error:
+        raise ModelError(f"The {which} network: {error}") from error
+    return [Layer(name, choose(network, there, ["*", name]).index(name), shapes[name]) for name in names]
 
 
 def _is_pattern(patterns: str | Sequence[str]) -> bool:
