@@ -17,7 +17,7 @@ PAGES = sorted(
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     if "_build" not in path.parts and path.is_file()
 )
-SLOW = {"README.md", "docs/tutorial.md", "docs/how-to/parallel.md"}
+SLOW = {"README.md", "docs/tutorial.md", "docs/how-to/parallel.md", "docs/how-to/stitch-networks.md"}
 MOST_NOT_RUN = 5
 
 
