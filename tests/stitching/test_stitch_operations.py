@@ -92,6 +92,7 @@ def test_tasks_of_several_pairs_together_are_those_alone(tmp_path: Path) -> None
         {"front": nets[1], "back": nets[2], **stitch_call(init="random", seed=5)},
         {"front": nets[0], "back": nets[1], **stitch_call(front_layer="nowhere")},
         {"front": nets[0], "back": nets[1], **stitch_call(front_layer="conv0", rank=2)},
+        {"front": nets[0], "back": weights(MLP, 0), **stitch_call()},
     ]
     made: dict[int, Any] = {}
     shares: list[float] = []
@@ -99,8 +100,9 @@ def test_tasks_of_several_pairs_together_are_those_alone(tmp_path: Path) -> None
     assert together is not None
     context = Context(partial=tmp_path, progress=lambda share, text: shares.append(share))
     together.compute(calls, context=context, publish=lambda number, result, how: made.update({number: result}))
-    assert sorted(made) == [0, 1, 2, 3]
+    assert sorted(made) == [0, 1, 2, 3, 4]
     assert isinstance(made[2], WeightscapeError)
+    assert "The back network: The weights do not fit the model" in str(made[4])
     assert shares == sorted(shares)
     for number in (0, 1, 3):
         alone = find_operation("stitch")(

@@ -316,8 +316,8 @@ def test_maps_of_other_sizes_are_refused_resized_or_kept(digits: Dataset, front:
 @pytest.mark.parametrize(
     ("layers", "settings", "message"),
     [
-        (("bn1",), {}, "no layer 'bn1'"),
-        (("1", "9"), {}, "no layer '9'"),
+        (("bn1",), {}, "front network: .* no layer 'bn1'"),
+        (("1", "9"), {}, "back network: .* no layer '9'"),
         (("1", "4"), {"resize": "bilinear", "init": "eye"}, "equal numbers of channels"),
         (("1", "4"), {"resize": "bilinear", "mask": "random-permutation"}, "equal numbers of channels"),
         (("1",), {"rank": 7}, "rank from 1 to 6"),

@@ -91,7 +91,7 @@ class Pair:
         Raises:
             ModelError: If there is no such layer, or a pattern stands for several.
         """
-        return _single(self.front, layer, self._placed(0))
+        return _single(self.front, layer, self._placed(0), name="front")
 
     def back_layer(self, layer: str) -> str:
         """Return the address of one layer of the back network.
@@ -99,7 +99,7 @@ class Pair:
         Raises:
             ModelError: If there is no such layer, or a pattern stands for several.
         """
-        return _single(self.back, layer, self._placed(1))
+        return _single(self.back, layer, self._placed(1), name="back")
 
     def depth(self, layer: str) -> int:
         """Return the place of a layer among all of the front network, from 0, in order of execution."""
@@ -173,10 +173,21 @@ def sides_of(features: Features, layer: str) -> tuple[Tensor, ...]:
     return tuple(value for name, value in features.items() if name.startswith(prefix))
 
 
-def _single(network: nn.Module, layer: str, example: Tensor) -> str:
-    found = find_layers(network, layer, example=example)
+def _single(network: nn.Module, layer: str, example: Tensor, *, name: str) -> str:
+    """Return the address of one layer; `name` is what messages call the network.
+
+    Raises:
+        ModelError: If there is none, or several.
+    """
+    try:
+        found = find_layers(network, layer, example=example)
+    except ModelError as error:
+        raise ModelError(f"The {name} network: {error}") from error
     if len(found) > 1:
-        raise ModelError(f"Expected one layer to stitch at, received {layer!r}, which stands for {', '.join(found)}.")
+        raise ModelError(
+            f"The {name} network: expected one layer to stitch at, received {layer!r}, which stands for "
+            f"{', '.join(found)}."
+        )
     return found[0]
 
 

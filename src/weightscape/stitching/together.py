@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from weightscape.data.loading import load_data
-from weightscape.errors import ModelError
+from weightscape.errors import Interrupted, ModelError, WeightscapeError
 from weightscape.models.building import build_model
 from weightscape.models.filling import fill_model
 from weightscape.operation import Context
@@ -60,11 +61,37 @@ def stitch_together(calls: Sequence[Mapping[str, Any]], *, context: Context, pub
         share = done / len(calls), len(members) / len(calls)
         place = None if context.partial is None else context.partial / f"{front[:8]}-{back[:8]}"
 
-        def told(number: int, result: Any, how: str, members: list[int] = members) -> None:
-            publish(members[number], result, how)
-
-        _stitch_pair([calls[number] for number in members], context=context, publish=told, share=share, place=place)
+        _publish_pair(calls, members, context=context, publish=publish, share=share, place=place)
         done += len(members)
+
+
+def _publish_pair(
+    calls: Sequence[Mapping[str, Any]],
+    members: Sequence[int],
+    *,
+    context: Context,
+    publish: Publish,
+    share: tuple[float, float],
+    place: Path | None,
+) -> None:
+    """Compute the tasks of one pair of networks; what stops this pair stops no other.
+
+    Raises:
+        Interrupted: If the user asked to stop.
+    """
+    open_ = set(members)
+
+    def told(number: int, result: Any, how: str) -> None:
+        open_.discard(members[number])
+        publish(members[number], result, how)
+
+    try:
+        _stitch_pair([calls[number] for number in members], context=context, publish=told, share=share, place=place)
+    except Interrupted:
+        raise
+    except WeightscapeError as error:
+        for number in sorted(open_):
+            publish(number, error, "")
 
 
 def _stitch_pair(
@@ -73,14 +100,14 @@ def _stitch_pair(
     context: Context,
     publish: Publish,
     share: tuple[float, float],
-    place: Any = None,
+    place: Path | None = None,
 ) -> None:
     first = calls[0]
     dataset = load_data(first["data"], root=context.data_root, device=context.device)
     start, size = share
     train_stitches(
-        network_of(first["front_model"], first["front"], dataset),
-        network_of(first["back_model"], first["back"], dataset),
+        network_of(first["front_model"], first["front"], dataset, name="front"),
+        network_of(first["back_model"], first["back"], dataset, name="back"),
         dataset,
         [StitchSpec(**{name: call[name] for name in StitchSpec.model_fields}) for call in calls],
         probe=first["probe"],
@@ -94,10 +121,17 @@ def _stitch_pair(
     )
 
 
-def network_of(model: Architecture, weights: Weights, dataset: Dataset) -> nn.Module:
-    """Return a network with its weights."""
+def network_of(model: Architecture, weights: Weights, dataset: Dataset, *, name: str) -> nn.Module:
+    """Return a network with its weights; `name` is what messages call it.
+
+    Raises:
+        ModelError: If the weights are of another architecture.
+    """
     network = build_model(model, shape=dataset.shape, classes=len(dataset.classes))
-    fill_model(network, weights)
+    try:
+        fill_model(network, weights)
+    except ModelError as error:
+        raise ModelError(f"The {name} network: {error}") from error
     return network
 
 
@@ -117,7 +151,10 @@ def line_between(
         ModelError: If the back network is given without its architecture.
     """
     dataset = load_data(data, root=context.data_root, device=context.device)
-    start, end = (network_of(model, weights, dataset) for weights, model in (first, second))
+    start, end = (
+        network_of(model, weights, dataset, name=name)
+        for name, (weights, model) in (("first", first), ("second", second))
+    )
     weights, model = back
     if weights is not None and model is None:
         raise ModelError("Expected the architecture of the back network, received its weights alone. Add back_model.")
@@ -125,7 +162,7 @@ def line_between(
         start,
         end,
         getattr(dataset, split),
-        back=None if weights is None or model is None else network_of(model, weights, dataset),
+        back=None if weights is None or model is None else network_of(model, weights, dataset, name="back"),
         points=points,
         lossy=dataset.lossy,
         device=context.device,
