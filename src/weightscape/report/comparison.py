@@ -45,7 +45,7 @@ def cautions(record: Record) -> list[str]:
         found.append(f"{len(missing)} of {len(layers)} values are missing. {missing['message'].iloc[0]}")
     if record.metrics["lossy_images"]:
         found.append("The images are a JPEG copy of the original ones, on which networks trained on those do worse.")
-    if int(str(record.metrics["count"])) < _FEW:
+    if int(str(record.metrics["count"])) < _FEW and layers["low"].isna().all():
         found.append(f"Only {record.metrics['count']} images: ask for intervals (--intervals jackknife).")
     return [text for text in found if text]
 

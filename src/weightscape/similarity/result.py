@@ -131,7 +131,7 @@ def sentences(layers: Table, count: int) -> list[str]:
     """Return what a comparison found, a line for each measure."""
     lines = []
     for measure, rows in layers.groupby("measure", sort=False):
-        lines.append(f"{measure}: {_values(rows)}{_null(rows)}{_identified(rows)}")
+        lines.append(f"{measure}: {_values(rows)}{_interval(rows)}{_null(rows)}{_identified(rows)}")
     pairs = "" if "source" not in layers.columns else f", {layers.groupby(['source', 'target']).ngroups} pairs"
     missing = int(layers["value"].isna().sum())
     lacking = f"; {missing} of {len(layers)} values are missing (see 'message')" if missing else ""
@@ -149,10 +149,17 @@ def _values(rows: pandas.DataFrame) -> str:
     return f"{text}, from {matched.min():.3f} ({matched.idxmin()}) to {matched.max():.3f} ({matched.idxmax()})"
 
 
+def _interval(rows: pandas.DataFrame) -> str:
+    matched = corresponding(rows)
+    width = (matched["high"] - matched["low"]).max() / 2
+    return "" if width != width else f"; 95 % intervals over samples within ±{width:.2g}"
+
+
 def _null(rows: pandas.DataFrame) -> str:
     if "null" not in rows.columns or rows["null"].isna().all():
         return ""
-    return f"; shuffled pairs of samples: {rows['null'].min():.3f} to {rows['null'].max():.3f}"
+    low, high = (round(value, 3) + 0.0 for value in (rows["null"].min(), rows["null"].max()))  # no -0.000
+    return f"; shuffled pairs of samples: {low:.3f} to {high:.3f}"
 
 
 def _identified(rows: pandas.DataFrame) -> str:

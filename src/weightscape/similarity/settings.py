@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
+from pydantic_core import PydanticCustomError
 
 from weightscape.errors import did_you_mean
 from weightscape.similarity.measure import measure_names
@@ -56,14 +57,20 @@ class ChosenMeasure(BaseModel):
     @classmethod
     def _exists(cls, name: str) -> str:
         if name not in measure_names() and "." not in name and ":" not in name:
-            raise ValueError(
-                f"no measure {name!r}. {did_you_mean(name, measure_names())} A measure of your own is named by its "
-                "dotted path: module.function"
+            raise PydanticCustomError(
+                "measure",
+                "expected the name of a measure, received {received}. {hint}",
+                {"received": repr(name), "hint": _hint(name)},
             )
         return name
 
 
 DEFAULT = tuple(ChosenMeasure(name=name) for name in DEFAULT_MEASURES)
+
+
+def _hint(name: str) -> str:
+    close = did_you_mean(name, measure_names())
+    return close if close.startswith("Did") else f"{close} A measure of your own is a dotted path: 'my_module.alike'."
 
 
 def listed(value: Any) -> Any:
