@@ -98,22 +98,33 @@ def _cut_off_note(numbers: pandas.DataFrame, first: str) -> str:
 
 def _budget(frame: pandas.DataFrame, order: Sequence[str], measure: str) -> pandas.DataFrame:
     """Return per layer and step the change that it brings (``series``), and what is reached with it."""
+    import pandas
+
     keys = ["first", "second", "run", "layer", "place"]
     good = frame.loc[~frame["failed"]]
     if measure not in good.columns:
         return tidy_pairs([])
     wide = good.pivot_table(index=keys, columns="series", values=measure, aggfunc="mean").reindex(columns=list(order))
-    wide = wide.dropna(how="all", axis="columns").dropna()  # a step is from pair to pair: those that have both ends
-    changes = wide.diff(axis="columns")
-    changes.iloc[:, 0] = wide.iloc[:, 0]
+    by_layer = [_steps(part) for _, part in wide.groupby("layer", sort=False)]
+    if not by_layer:
+        return tidy_pairs([])
+    changes, reached = (pandas.concat(list(parts)) for parts in zip(*by_layer, strict=True))
     quantity = _QUANTITIES.get(measure, measure)
     parts = []
-    for prefix, values in (("", changes), (f"{REACHED} ", wide)):
-        long = values.reset_index().melt(id_vars=keys, var_name="series", value_name="value")
+    for prefix, values in (("", changes), (f"{REACHED} ", reached)):
+        long = values.reset_index().melt(id_vars=keys, var_name="series", value_name="value").dropna(subset="value")
         long = long.assign(series=prefix + long["series"], failed=False)
         means = pair_means(long, x="place", y="value", quantity=quantity)
         parts.append(means if not prefix else means.loc[means["kind"] == "mean"])
     return tidy_pairs(parts)
+
+
+def _steps(wide: pandas.DataFrame) -> tuple[pandas.DataFrame, pandas.DataFrame]:
+    """Return what the steps of one layer bring and what they reach, for each pair that has every step."""
+    reached = wide.dropna(how="all", axis="columns").dropna()
+    changes = reached.diff(axis="columns")
+    changes.iloc[:, 0] = reached.iloc[:, 0]
+    return changes, reached
 
 
 def _draw(
@@ -138,8 +149,10 @@ def _draw(
         _panel(axes, means.loc[means["quantity"] == quantity], colours)
         layer_ticks(axes, layers, inches=4.8)
         axes.set_xlim(-0.5, len(layers) - 0.5)
-        if measure == _VARIANCE:
-            axes.set_ylim(bottom=max(_LOWEST, axes.get_ylim()[0]))
+        reached = means.loc[(means["quantity"] == quantity) & means["series"].str.startswith(REACHED), "y"]
+        low, high = (float(reached.min()), float(reached.max())) if len(reached) else (0.0, 1.0)
+        low = min(0.0, max(low, _LOWEST) if measure == _VARIANCE else low)
+        axes.set_ylim(1.05 * low, max(high, 1.0) + 0.12 * (max(high, 1.0) - low))
         name_axis(axes, quantity, characters=30)
         axes.grid(visible=False, axis="x")
         axes.axhline(1.0, color=MUTED, linewidth=0.6, zorder=0.5)

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from weightscape.figures.pair_marks import draw_means, name_axis
-from weightscape.figures.stitch_series import SHARES
+from weightscape.figures.pair_marks import draw_means, fit_height, name_axis
+from weightscape.figures.stitch_series import MEASURES, SHARES, Measure
 from weightscape.figures.style import MUTED, Look
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def draw_layers(
     drawn: Mapping[str, Look],
     *,
     x_label: str,
-    y_label: str,
+    measure: Measure,
     arrange: Callable[[Axes], None],
     notes: Sequence[str],
     title: str,
@@ -40,7 +40,7 @@ def draw_layers(
         layers: In order.
         drawn: Looks of the curves.
         x_label: Below the lowest panels.
-        y_label: Left of the first panels.
+        measure: What is drawn upwards.
         arrange: What is done with every panel's axes: scale, ticks.
         notes: Printed below the figure.
         title: Printed above the figure.
@@ -63,7 +63,10 @@ def draw_layers(
             draw_means(axes, rows.loc[chosen], look, thin=thin)
         axes.set_title(layer, pad=3)
         arrange(axes)
-    _label(panels, len(layers), columns, x_label, y_label, height)
+        if measure in SHARES:
+            axes.axhline(1.0, color=MUTED, linewidth=0.6, zorder=0.5)
+    fit_height(panels[0], numbers, begin=0.0)
+    _label(panels, len(layers), columns, x_label, MEASURES[measure], height)
     handles = [handle(look) for look in drawn.values()] + [
         handle(look, marker="", linestyle=":") for look in across.values()
     ]
@@ -87,10 +90,3 @@ def _label(panels: Sequence[Axes], used: int, columns: int, x_label: str, y_labe
             axes.tick_params(labelbottom=False)
         if place % columns == 0:
             name_axis(axes, y_label, characters=int(13 * height))
-
-
-def begin_at_zero(axes: Axes, measure: str) -> None:
-    """Let the vertical axis begin at 0, and mark 1 with a fine line where that is the best there is."""
-    if measure in SHARES:
-        axes.axhline(1.0, color=MUTED, linewidth=0.6, zorder=0.5)
-    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]) if measure in SHARES else 0.0)

@@ -31,6 +31,31 @@ def draw_means(
     axes.plot(mean["x"], mean["y"], color=look.colour, linestyle=style, marker=marker, zorder=3)
 
 
+def fit_height(axes: Axes, numbers: pandas.DataFrame, *, begin: float | None = None) -> None:
+    """Let the vertical axis show means, single pairs and, as far as half as much again, their intervals.
+
+    Three networks may have intervals so wide that nothing else could be seen.
+
+    Args:
+        axes: The axes; those that share its vertical axis follow.
+        numbers: What is drawn in all of them.
+        begin: Where the axis begins at the latest.
+    """
+    values = numbers["y"].dropna()
+    if values.empty:
+        return
+    low, high = float(values.min()), float(values.max())
+    more = 0.5 * (high - low)
+    if numbers["low"].notna().any():
+        low, high = (
+            min(low, max(float(numbers["low"].min()), low - more)),
+            max(high, min(float(numbers["high"].max()), high + more)),
+        )
+    low, high = (low, high) if begin is None else (min(low, begin), high)
+    margin = 0.05 * ((high - low) or 1.0)
+    axes.set_ylim(low if low == begin else low - margin, high + margin)
+
+
 def name_axis(axes: Axes, quantity: str, *, characters: int = 32) -> None:
     """Write what the vertical axis is, on several lines where it is long."""
     axes.set_ylabel("\n".join(textwrap.wrap(quantity, characters)))

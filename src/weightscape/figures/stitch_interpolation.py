@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from weightscape.figures.layer_panels import begin_at_zero, draw_layers
+from weightscape.figures.layer_panels import draw_layers
 from weightscape.figures.layer_tables import lossy_note
 from weightscape.figures.layers import layer_order
 from weightscape.figures.numbers import require
@@ -50,14 +50,13 @@ def stitch_interpolation(
 
     def arrange(axes: Axes) -> None:
         axes.set_xticks([0, 0.5, 1], ["first", "½", "second"])
-        begin_at_zero(axes, measure)
 
     return draw_layers(
         numbers,
         layer_order(frame),
         stitch_looks(frame["series"]),
         x_label="place on the line",
-        y_label=MEASURES[measure],
+        measure=measure,
         arrange=arrange,
         notes=notes,
         title=title,

@@ -32,6 +32,7 @@ _MISSING = "\N{MULTIPLICATION SIGN}"
 def stitch_masks(
     table: Table,
     *,
+    more: Table | None = None,
     rows: Table | None = None,
     by: str | Sequence[str] | None = ("mask", "init"),
     measure: Measure = "relative_accuracy",
@@ -45,19 +46,29 @@ def stitch_masks(
 
     Args:
         table: One row per pair and layer, as ``stitch`` has them.
+        more: Rows of another stage, such as one with another initialisation.
         rows: The table of the stage itself, whose failed rows are then named as missing.
         by: Column or columns that tell panels apart.
         measure: What is drawn.
         note: Printed below the figure.
         title: Printed above the figure.
     """
+    import pandas
+
     require(table, [measure], name="table")
+    if more is not None:
+        require(more, [measure], name="more")
+        table = pandas.concat([table, more], ignore_index=True)
     by = [by] if isinstance(by, str) else list(by or ())
     varying = [column for column in by if column not in table.columns or table[column].nunique() > 1]
     frame = stitch_frame(table, by=varying, rows=rows)
     numbers = pair_means(frame, x="place", y=measure, quantity=MEASURES[measure])
     same = [f"{column} {table[column].iloc[0]}" for column in by if column not in varying and len(table)]
-    notes = [", ".join(same), pairs_note(numbers, thin=False, band="in the CSV"), _seeds_note(frame)]
+    notes = [
+        ", ".join([MEASURES[measure], *same]),
+        pairs_note(numbers, thin=False, band="in the CSV"),
+        _seeds_note(frame),
+    ]
     notes += [lossy_note(frame), note, missing_pairs_note(frame, measure)]
     return _draw(frame, numbers, measure, notes=notes, title=title)
 
@@ -93,7 +104,6 @@ def _draw(
             axes.set_ylabel("front → back network")
     bar = chart.colorbar(panels[0].images[0], ax=panels, fraction=0.03, pad=0.02, aspect=30)
     bar.outline.set_visible(False)
-    bar.set_label(MEASURES[measure])
     return finish(chart, [], notes=notes, title=title)
 
 
@@ -124,7 +134,7 @@ def _panel(
         spine.set_visible(False)
     axes.axhline(len(runs) - 1.5, color="white", linewidth=2.5)
     names = short_names(layers)
-    turned = max(map(len, names), default=0) > 3
+    turned = max(map(len, names), default=0) * len(names) > 28
     axes.set_xticks(range(len(layers)), names, rotation=90 if turned else 0)
     axes.set_xlabel(f"layer{example_of(layers)}", fontsize=SMALL if example_of(layers) else None)
     many = len(runs) > 24

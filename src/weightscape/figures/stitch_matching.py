@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from weightscape.figures.layer_tables import lossy_note
 from weightscape.figures.layers import layer_order, layer_ticks
 from weightscape.figures.numbers import require
-from weightscape.figures.pair_marks import draw_means, missing_pairs_note, name_axis
+from weightscape.figures.pair_marks import draw_means, fit_height, missing_pairs_note, name_axis
 from weightscape.figures.pairs import pair_means, pairs_note, tidy_pairs
 from weightscape.figures.registry import figure
 from weightscape.figures.stitch_series import ACCURACIES, MEASURES, RelativeTo, stitch_frame, stitch_looks, together
@@ -89,12 +89,12 @@ def _draw(
         for name, look in drawn.items():
             chosen = (numbers["quantity"] == quantity) & (numbers["series"] == name)
             draw_means(axes, numbers.loc[chosen], look, dash=dash)
+        fit_height(axes, numbers.loc[numbers["quantity"] == quantity], begin=0.0)
         layer_ticks(axes, layer_order(frame))
         name_axis(axes, quantity)
     panels[0].axhline(1.0, color=MUTED, linewidth=0.6, zorder=0.5)
-    panels[0].set_ylim(bottom=min(0.0, panels[0].get_ylim()[0]))
-    panels[1].set_yscale(scale)
-    if scale == "linear":
-        panels[1].set_ylim(bottom=0)
+    if scale == "log":
+        panels[1].set_yscale("log")
+        panels[1].autoscale(axis="y")
     handles = [handle(look) for look in drawn.values()]
     return finish(chart, handles, notes=notes, title=title)

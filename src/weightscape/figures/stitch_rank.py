@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from weightscape.figures.layer_panels import LEVEL_KIND, begin_at_zero, draw_layers
+from weightscape.figures.layer_panels import LEVEL_KIND, draw_layers
 from weightscape.figures.layer_tables import lossy_note
 from weightscape.figures.layers import layer_order
 from weightscape.figures.numbers import require
@@ -85,7 +85,6 @@ def _draw(
         axes.set_xscale("log", base=2)
         axes.set_xticks(ranks, [f"{rank:g}" for rank in ranks])
         axes.set_xticks([], minor=True)
-        begin_at_zero(axes, measure)
 
     return draw_layers(
         numbers,
@@ -93,7 +92,7 @@ def _draw(
         {name: look for name, look in drawn.items() if name not in across},
         across={name: look for name, look in drawn.items() if name in across},
         x_label="rank",
-        y_label=MEASURES[measure],
+        measure=measure,
         arrange=arrange,
         notes=notes,
         title=title,

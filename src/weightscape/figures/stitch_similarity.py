@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from weightscape.figures.layer_tables import lossy_note
 from weightscape.figures.layers import layer_order, layer_ticks
 from weightscape.figures.numbers import require
-from weightscape.figures.pair_marks import draw_means, missing_pairs_note, name_axis
+from weightscape.figures.pair_marks import draw_means, fit_height, missing_pairs_note, name_axis
 from weightscape.figures.pairs import pair_means, pairs_note, tidy_pairs
 from weightscape.figures.registry import figure
 from weightscape.figures.stitch_series import (
@@ -121,6 +121,7 @@ def _draw(
         for name, look in drawn.items():
             chosen = (numbers["quantity"] == quantity) & (numbers["series"] == name)
             draw_means(axes, numbers.loc[chosen], look)
+        fit_height(axes, numbers.loc[numbers["quantity"] == quantity])
         layer_ticks(axes, layer_order(frame))
         _arrange(axes, quantity, lowest=place >= 2)
     return finish(chart, [handle(look) for look in drawn.values()], notes=notes, title=title)

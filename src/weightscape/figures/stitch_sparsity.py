@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from weightscape.figures.layer_panels import begin_at_zero, draw_layers
+from weightscape.figures.layer_panels import draw_layers
 from weightscape.figures.layer_tables import lossy_note
 from weightscape.figures.layers import layer_order
 from weightscape.figures.numbers import require
@@ -66,14 +66,14 @@ def stitch_sparsity(
     notes = [pairs_note(numbers, thin=False), lossy_note(frame), note, missing_pairs_note(frame, measure)]
 
     def arrange(axes: Axes) -> None:
-        begin_at_zero(axes, measure)
+        axes.set_xlim(-0.03, 1.03)
 
     return draw_layers(
         numbers,
         layer_order(frame),
         stitch_looks(frame["series"]),
         x_label="share of zeros",
-        y_label=MEASURES[measure],
+        measure=measure,
         arrange=arrange,
         notes=notes,
         title=title,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from weightscape.figures.layer_tables import lossy_note
 from weightscape.figures.numbers import require
-from weightscape.figures.pair_marks import draw_means, missing_pairs_note, name_axis
+from weightscape.figures.pair_marks import draw_means, fit_height, missing_pairs_note, name_axis
 from weightscape.figures.pairs import pair_means, pairs_note, tidy_pairs
 from weightscape.figures.registry import FigureError, figure
 from weightscape.figures.stitch_series import MEASURES, stitch_frame, stitch_looks
@@ -94,6 +94,7 @@ def _draw(
         for name, look in drawn.items():
             chosen = (numbers["quantity"] == quantities[place]) & (numbers["series"] == name)
             draw_means(axes, numbers.loc[chosen], look)
+        fit_height(axes, numbers.loc[numbers["quantity"] == quantities[place]])
         if scale == "log":
             axes.set_xscale("symlog", linthresh=1)
         name_axis(axes, quantities[place], characters=26)

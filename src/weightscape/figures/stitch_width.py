@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weightscape.figures.layer_tables import lossy_note
 from weightscape.figures.layers import layer_order, layer_ticks
 from weightscape.figures.numbers import require
-from weightscape.figures.pair_marks import draw_means, missing_pairs_note, name_axis
+from weightscape.figures.pair_marks import draw_means, fit_height, missing_pairs_note, name_axis
 from weightscape.figures.pairs import pair_means, pairs_note, tidy_pairs
 from weightscape.figures.registry import FigureError, figure
 from weightscape.figures.stitch_series import MEASURES, SHARES, TASK, Measure, stitch_frame, stitch_looks, together
@@ -120,6 +120,7 @@ def _draw(
             draw_means(axes, part.loc[part["series"] == name], look, thin=alone, band=alone)
         if measure in SHARES:
             axes.axhline(1.0, color=MUTED, linewidth=0.6, zorder=0.5)
+    fit_height(panels[0], numbers)
     _label(panels, frame, measure)
     handles = [handle(look) for look in (*methods.values(), *widths.values())]
     return finish(chart, handles, notes=notes, title=title)
