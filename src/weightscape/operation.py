@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -34,6 +34,9 @@ Keeps: TypeAlias = Callable[[Mapping[str, Any]], Collection[str] | None]
 """Which steps a trajectory will have, from settings as plain data; None where these do not say."""
 ArchitectureOf: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
 """The architecture of weights that were made, from settings as plain data; None where they are of no network."""
+
+Fits: TypeAlias = Callable[[BaseModel], Sequence[Problem]]
+"""What is wrong with validated settings taken together; the place of a problem is a setting, or empty for all."""
 
 
 @runtime_checkable
@@ -83,6 +86,7 @@ class Operation:
             known only when it has run.
         architectures: By output, which architecture its weights have, where that is not the setting ``model``. What is
             computed on them inherits it.
+        fits: What is wrong with settings taken together, each of which is right; found when a study is planned.
     """
 
     name: str
@@ -93,6 +97,7 @@ class Operation:
     expansion: Expansion | None = None
     keeps: Keeps | None = None
     architectures: Mapping[str, ArchitectureOf] = field(default_factory=dict)
+    fits: Fits | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Result:
         """Run the function."""
@@ -179,6 +184,7 @@ def operation(
     expansion: Expansion | None = None,
     keeps: Keeps | None = None,
     architectures: Mapping[str, ArchitectureOf] | None = None,
+    fits: Fits | None = None,
 ) -> Callable[[Callable[..., Result]], Operation]:
     """Register the decorated function as an operation.
 
@@ -190,13 +196,15 @@ def operation(
         expansion: How its settings become several rows, where they stand for files.
         keeps: Which steps its trajectory will have, where its settings say it.
         architectures: By output, which architecture its weights have, where that is not the setting ``model``.
+        fits: What is wrong with settings taken together, each of which is right.
 
     Raises:
         WeightscapeError: If the signature cannot serve as a schema.
     """
 
     def register(function: Callable[..., Result]) -> Operation:
-        made = Operation(name, version, function, together, continues, expansion, keeps, dict(architectures or {}))
+        networks = dict(architectures or {})
+        made = Operation(name, version, function, together, continues, expansion, keeps, networks, fits)
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
                 raise WeightscapeError(f"Operation {name!r}: the signature is the schema and cannot have {parameter}.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 
-from weightscape.errors import SpecificationError
+from weightscape.errors import Problem, SpecificationError
 from weightscape.operation import operation
 from weightscape.parameters import Inherited
 from weightscape.results import Result
@@ -70,6 +70,16 @@ def compare(
     note: str | None = None,
 ) -> Measured:
     """Compare two networks, or numbers of them."""
+    raise NotImplementedError
+
+
+def _apart(settings: Any) -> list[Problem]:
+    return [Problem("low", "at most 'high'", repr(settings.low))] if settings.low > settings.high else []
+
+
+@operation("models-range", version=1, fits=_apart)
+def between(*, low: int = 0, high: int = 1) -> Measured:
+    """Take a range."""
     raise NotImplementedError
 
 
@@ -139,3 +149,10 @@ def test_an_optional_option_stays_as_it_is_where_no_input_supplies_it() -> None:
 def test_a_where_sees_the_architecture_of_what_was_glued() -> None:
     found = "  tested: {run: models-measure, from: glued.network, where: weights.model.back.name = 'large'}"
     assert row(GLUED + found, "tested")["weights"]["model"] == WHOLE
+
+
+def test_settings_that_do_not_go_together_are_found_when_planning_at_their_place() -> None:
+    with pytest.raises(SpecificationError) as caught:
+        planned("  a: {run: models-range, with: {high: 3}, grid: {low: [1, 5, 7]}}")
+    assert [problem.received for problem in caught.value.problems] == ["5", "7"]
+    assert [problem.where.rpartition(".")[2] for problem in caught.value.problems] == ["1)", "2)"]

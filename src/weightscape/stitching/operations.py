@@ -6,15 +6,16 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from weightscape.data.specification import DataSpec
+from weightscape.errors import Problem
 from weightscape.models.architecture import Architecture
 from weightscape.operation import Context, operation
 from weightscape.parameters import Inherited, Positional
 from weightscape.stitching.line_result import StitchLine
 from weightscape.stitching.result import StitchResult
-from weightscape.stitching.settings import Init, Mask, Resize, Rule, Target
+from weightscape.stitching.settings import Init, Mask, Resize, Rule, StitchSpec, Target
 from weightscape.together import Together
 from weightscape.training.recipe import Schedule, Thirds
 
@@ -48,6 +49,17 @@ def _label(settings: Any) -> str:
     return json.dumps(settings.model_dump(mode="json", include=set(COMMON)), sort_keys=True)
 
 
+def _fits(settings: Any) -> list[Problem]:
+    """Return what is wrong with the settings of a stitch taken together, each of which is right."""
+    try:
+        StitchSpec(**{name: getattr(settings, name) for name in StitchSpec.model_fields})
+    except ValidationError as error:
+        reasons = [str(found["msg"]).removeprefix("Value error, ") for found in error.errors()]
+        expected, received = "settings that go together", "some that exclude each other"
+        return [Problem("", expected, received, f"{reason[:1].upper()}{reason[1:]}.") for reason in reasons]
+    return []
+
+
 @operation(
     "stitch",
     version=1,
@@ -57,6 +69,7 @@ def _label(settings: Any) -> str:
         devices=("cpu", "cuda", "mps"),
     ),
     architectures={"network": stitched_architecture},
+    fits=_fits,
 )
 def stitch(
     front: Weights,

@@ -104,7 +104,11 @@ def validated(
     for option, expected, value in wrong:
         place = places.get(".".join(map(str, option)), ("stages", name, "with", *option))
         problems.add(place, expected, repr(value))
-    return None if wrong else settings
+    apart = operation.fits(settings) if operation.fits and not wrong else ()
+    for problem in apart:
+        place = places.get(problem.where, ("stages", name, "with", *filter(None, [problem.where])))
+        problems.add(place, problem.expected, problem.received, problem.remedy)
+    return None if wrong or apart else settings
 
 
 def _booleans(given: Any, validated: Any, location: Location = ()) -> Iterator[tuple[Location, bool]]:
