@@ -83,6 +83,6 @@ def check_cut(model: nn.Module, layer: str, inputs: Tensor, **options: bool) -> 
 
 def close(found: Tensor, expected: Tensor, what: str) -> None:
     """Check that two tensors agree to 1e-5 of the largest entry."""
-    error = float((found - expected).abs().max()) / max(float(expected.abs().max()), 1e-6)
+    error = float((found - expected).detach().abs().max()) / max(float(expected.detach().abs().max()), 1e-6)
     assert found.shape == expected.shape
     assert error <= TOLERANCE, f"{what}: {error:.1e}"

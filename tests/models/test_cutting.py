@@ -51,15 +51,9 @@ def test_plain_networks_are_cut_in_their_graph_at_every_layer(settings: Any) -> 
 @pytest.mark.parametrize("settings", [*SMALL, *LARGE], ids=str)
 def test_all_networks_are_cut_in_their_graph_before_and_after_every_layer(settings: Any) -> None:
     model = network(settings)
-    layers = [find_layers(model, pattern, example=IMAGES) for pattern in ("*", "*:input")]
-    for layer in (*layers[0], *layers[1]):
-        assert check_cut(model, layer, IMAGES).method == "graph"
-
-
-@pytest.mark.slow
-def test_inception_is_cut_in_its_graph_at_every_layer() -> None:
-    model = network({"name": "inceptionv1", "batch_norm": True})
-    for layer in find_layers(model, "*", example=IMAGES):
+    layers = [layer for pattern in ("*", "*:input") for layer in find_layers(model, pattern, example=IMAGES)]
+    # Blocks of a stage repeat each other: of the deep networks a third of the layers in the first stages and the end.
+    for layer in layers if len(layers) < 180 else [*layers[:60:2], *layers[60::9]]:
         assert check_cut(model, layer, IMAGES[:3]).method == "graph"
 
 

@@ -249,8 +249,8 @@ def tapped(model: nn.Module, address: LayerAddress, visit: Callable[[Tensor], Te
         other = visit(output_tensor(output)) if reached() else None
         if other is not None and not isinstance(output, Tensor):
             raise ModelError(
-                f"The layer {address.module!r} returns {type(output).__name__}, not a tensor in whose place another one "
-                "could be put. Take the input of the layer after it, or a layer inside it."
+                f"The layer {address.module!r} returns {type(output).__name__} and no tensor, so that nothing can be "
+                "put in its place. Take the input of the layer after it, or a layer inside it."
             )
         return other
 

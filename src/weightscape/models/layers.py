@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from weightscape.errors import ModelError, did_you_mean
+from weightscape.models.stitches import AffineStitch, FlatStitch, LowRankStitch
 from weightscape.results import Result
 from weightscape.weights.modes import evaluation_mode
 
@@ -136,4 +137,9 @@ def _multiply_adds(module: nn.Module, output: Tensor) -> int:
     """Return the multiply-adds per input: every output entry is an inner product with one row of the weight."""
     if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
         return output[0].numel() * module.weight[0].numel()
+    if isinstance(module, AffineStitch | FlatStitch):
+        return output[0].numel() * module.weight.shape[1]
+    if isinstance(module, LowRankStitch):
+        channels, rank = module.outer.shape
+        return output[0].numel() * rank + output[0].numel() // channels * module.inner.numel()
     return 0
