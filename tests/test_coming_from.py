@@ -29,7 +29,7 @@ ROWS = [
 ]
 HERE = [span for row in ROWS for span in re.findall(r"`([^`]+)`", row[-1])]
 COMMANDS = sorted({span for span in HERE if span.startswith("weightscape ")})
-SETTING = re.compile(r"(recipe|data|model|train|transfer)\.([a-z_.]+)(?:: (.*))?")
+SETTING = re.compile(r"(recipe|data|model|train|transfer|stitch|compare)\.([a-z_.]+)(?:: (.*))?")
 SETTINGS = sorted({span for span in HERE if SETTING.fullmatch(span)})
 
 
