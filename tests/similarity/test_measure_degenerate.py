@@ -103,6 +103,12 @@ def test_different_numbers_of_samples_are_refused_with_both_shapes(measure: Meas
         measure(CASES["plain"], CASES["plain"][:29], **labels)
 
 
+def test_what_is_no_array_is_refused() -> None:
+    for wrong in ("a path", None, [[1.0, 2.0], [3.0]], np.array(["a", "b"]), torch.ones(3, 2, dtype=torch.complex64)):
+        with pytest.raises(DataError, match="Expected the second representation as a"):
+            find_measure("linear-cka")(torch.ones(3, 2), wrong)
+
+
 @every_measure
 def test_maps_are_refused_with_the_way_to_flatten_them(measure: Measure) -> None:
     labels = {"labels": torch.zeros(4)} if measure.needs_labels else {}

@@ -42,9 +42,7 @@ def of_activations(measure: Measure, first: Any, second: Any, **options: Any) ->
         "grams" not in measure.functions or one.shape[1] + other.shape[1] < len(one)
     ):
         return measure.clipped(measure.function_of("moments")(moments_of(one, other), **options))
-    check_gram_memory(len(one))
-    geometries = (Geometry.of_activations(rows, name=name) for rows, name in zip((one, other), _NAMES, strict=True))
-    return measure.clipped(measure.function_of("grams")(*geometries, **options))
+    return measure.clipped(measure.function_of("grams")(*geometries_of(one, other), **options))
 
 
 def of_grams(measure: Measure, first: StoredGram | Geometry, second: StoredGram | Geometry, **options: Any) -> float:
@@ -109,6 +107,16 @@ def similarity_matrix(
     return found
 
 
+def geometries_of(first: Tensor, second: Tensor) -> tuple[Geometry, Geometry]:
+    """Return the geometries of two matrices ``(n, d1)`` and ``(n, d2)``.
+
+    Raises:
+        DataError: If their Gram matrices would take too much memory.
+    """
+    check_gram_memory(len(first))
+    return Geometry.of_activations(first, name=_NAMES[0]), Geometry.of_activations(second, name=_NAMES[1])
+
+
 def as_geometry(layer: StoredGram | Geometry) -> Geometry:
     """Return the geometry of a stored Gram matrix; a geometry as it is."""
     return layer if isinstance(layer, Geometry) else Geometry.of_gram(layer)
@@ -137,7 +145,13 @@ def as_matrix(values: Any, *, name: str = "the representation") -> Tensor:
         DataError: If they are no matrix, are empty or hold NaN or infinite values.
     """
     precise = torch.float64 if isinstance(values, list | tuple) else None
-    found = torch.as_tensor(values, dtype=precise).detach()
+    try:
+        found = torch.as_tensor(values, dtype=precise).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"Expected {name} as a tensor, array or list of rows (samples, units), received a "
+            f"{type(values).__name__}: {error}"
+        ) from error
     if found.ndim != 2 or found.is_complex():
         way = "; flatten maps with .flatten(1), or count each pixel as a sample" if found.ndim > 2 else ""
         raise DataError(

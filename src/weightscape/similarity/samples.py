@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from weightscape.errors import DataError
-from weightscape.similarity.computing import as_geometry, as_matrices, check_gram_memory, check_pair
+from weightscape.similarity.computing import as_geometry, as_matrices, check_pair, geometries_of
 from weightscape.similarity.geometry import Geometry
 from weightscape.similarity.leave_one_out import LEFT_OUT
 from weightscape.similarity.measure import Measure, check_options
@@ -48,8 +48,7 @@ class PairedSamples:
         one, other = as_matrices(first, second)
         self.count = len(one)
         if "grams" in measure.functions and not _is_narrow(measure, one, other):
-            check_gram_memory(self.count)
-            self.geometries = (Geometry.of_activations(one), Geometry.of_activations(other))
+            self.geometries = geometries_of(one, other)
         self._matrices = (one, other)
 
     def value(self) -> float:

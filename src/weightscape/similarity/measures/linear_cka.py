@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from weightscape.similarity.computing import check_gram_memory
+from weightscape.similarity.computing import geometries_of
 from weightscape.similarity.geometry import Geometry
 from weightscape.similarity.kernels import ratio, unit_vector
 from weightscape.similarity.measure import measure
@@ -80,9 +80,7 @@ def debiased_vector(layer: Geometry) -> Tensor:
 def linear_cka_debiased_of_activations(first: Tensor, second: Tensor) -> float:
     """Return debiased linear CKA of matrices ``(n, d)``, without Gram matrices where there are more rows than units."""
     if first.shape[1] + second.shape[1] >= len(first):
-        check_gram_memory(len(first))
-        one = Geometry.of_activations(first, name="the first representation")
-        return linear_cka_debiased.function(one, Geometry.of_activations(second, name="the second representation"))
+        return linear_cka_debiased.function(*geometries_of(first, second))
     sides = [rows - rows.mean(dim=0) for rows in (first, second)]
     for name, given, rows in zip(("first", "second"), (first, second), sides, strict=True):
         check_varies(float(rows.square().sum()), float(given.square().sum()), name)
