@@ -128,7 +128,7 @@ def test_every_measure_has_an_interval_around_its_value(measure: Measure) -> Non
         with pytest.raises(DataError, match="depends on the number of samples"):
             interval_of(measure, x, y, method="subsampling", **chosen)
     else:
-        halves = interval_of(measure, x, y, method="subsampling", **chosen)
+        halves = interval_of(measure, x, y, method="subsampling", draws=40, **chosen)
         assert measure.low <= halves.low < halves.high <= measure.high
 
 
@@ -142,7 +142,7 @@ def test_intervals_of_gram_matrices_are_those_of_the_activations() -> None:
 
 def test_the_interval_repeats_with_its_seed_and_widens_with_its_level() -> None:
     x, y, _ = planted(0, 40)
-    once, again, other = (interval_of(DEBIASED, x, y, method="subsampling", seed=seed) for seed in (1, 1, 2))
+    once, again, other = (interval_of(DEBIASED, x, y, method="subsampling", draws=40, seed=seed) for seed in (1, 1, 2))
     assert once == again
     assert once != other
     narrow, wide = (interval_of(DEBIASED, x, y, level=level) for level in (0.5, 0.99))

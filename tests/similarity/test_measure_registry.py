@@ -13,7 +13,8 @@ import torch
 from tests.similarity.representations import MEASURES
 from weightscape.errors import DataError, WeightscapeError
 from weightscape.similarity import measure as registry
-from weightscape.similarity.measure import Measure, MeasureName, find_measure, measure, measure_names
+from weightscape.similarity.measure import Measure, find_measure, measure, measure_names
+from weightscape.similarity.names import HOMES, MeasureName
 
 FOLDER = Path(registry.__file__).parent / "measures"
 
@@ -28,9 +29,9 @@ def test_names_are_listed_without_loading_torch() -> None:
 
 
 def test_the_lists_of_names_agree_with_what_is_registered() -> None:
-    assert set(get_args(MeasureName)) == set(registry._HOMES) == set(measure_names())
+    assert set(get_args(MeasureName)) == set(HOMES) == set(measure_names())
     assert {found.name for found in MEASURES} == set(measure_names())
-    assert {f"{home}.py" for home in registry._HOMES.values()} == {
+    assert {f"{home}.py" for home in HOMES.values()} == {
         path.name for path in FOLDER.glob("*.py") if path.name != "__init__.py"
     }
 

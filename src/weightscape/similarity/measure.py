@@ -4,7 +4,7 @@ A measure is a small decorated function: of two layers' geometries (``grams``), 
 (``moments``), of two matrices of activations (``activations``) or of two networks' outputs (``outputs``). What it
 declares (range, symmetry, invariances, samples needed, cost, source) is in the docs and is held to by property tests.
 
-A new measure is one function in ``measures/``, one line in ``MeasureName`` and ``_HOMES``, one test against an
+A new measure is one function in ``measures/``, one line in each list of ``names.py``, one test against an
 independent computation, and one line in the documentation; a test fails where one of them is missing.
 """
 
@@ -18,61 +18,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from weightscape.errors import DataError, ModelError, WeightscapeError, did_you_mean
+from weightscape.similarity.names import HOMES
+from weightscape.similarity.names import MeasureName as MeasureName
 from weightscape.source import import_dotted
 
 Function = TypeVar("Function", bound=Callable[..., float])
 VectorFunction = TypeVar("VectorFunction", bound=Callable[..., Any])
-
-MeasureName: TypeAlias = Literal[
-    "linear-cka",
-    "linear-cka-debiased",
-    "minibatch-cka",
-    "rbf-cka",
-    "mean-cca",
-    "mean-squared-cca",
-    "svcca",
-    "pwcca",
-    "procrustes",
-    "angular-procrustes",
-    "orthogonal-distance",
-    "linear-regression",
-    "rsa-pearson",
-    "rsa-spearman",
-    "l2",
-    "semi-match",
-    "one-to-one-match",
-    "knn-jaccard",
-    "prediction-agreement",
-    "output-kl",
-    "mistakes-jaccard",
-    "mistakes-kappa",
-]
-"""The names of the bundled measures."""
-
-_HOMES: dict[str, str] = {
-    "linear-cka": "linear_cka",
-    "linear-cka-debiased": "linear_cka",
-    "minibatch-cka": "minibatch_cka",
-    "rbf-cka": "rbf_cka",
-    "mean-cca": "canonical_correlation",
-    "mean-squared-cca": "canonical_correlation",
-    "svcca": "canonical_correlation",
-    "pwcca": "projection_weighted",
-    "procrustes": "procrustes",
-    "angular-procrustes": "procrustes",
-    "orthogonal-distance": "procrustes",
-    "linear-regression": "linear_regression",
-    "rsa-pearson": "dissimilarities",
-    "rsa-spearman": "dissimilarities",
-    "l2": "squared_difference",
-    "semi-match": "channel_matching",
-    "one-to-one-match": "channel_matching",
-    "knn-jaccard": "neighbours",
-    "prediction-agreement": "outputs",
-    "output-kl": "outputs",
-    "mistakes-jaccard": "mistakes",
-    "mistakes-kappa": "mistakes",
-}
 
 Kind: TypeAlias = Literal["similarity", "distance"]
 Sums: TypeAlias = Literal["grams", "moments", "activations", "outputs"]
@@ -268,7 +219,7 @@ def measure(
 
 def measure_names() -> tuple[str, ...]:
     """Return the names of the bundled measures and of those registered since, without loading any."""
-    return tuple(dict.fromkeys([*_HOMES, *_REGISTERED]))
+    return tuple(dict.fromkeys([*HOMES, *_REGISTERED]))
 
 
 def find_measure(name: str) -> Measure:
@@ -277,8 +228,8 @@ def find_measure(name: str) -> Measure:
     Raises:
         DataError: If there is none; the message has the closest name.
     """
-    if name not in _REGISTERED and name in _HOMES:
-        importlib.import_module(f"weightscape.similarity.measures.{_HOMES[name]}")
+    if name not in _REGISTERED and name in HOMES:
+        importlib.import_module(f"weightscape.similarity.measures.{HOMES[name]}")
     if name in _REGISTERED:
         return _REGISTERED[name]
     try:
