@@ -16,7 +16,7 @@ from weightscape.data.loading import load_data
 from weightscape.errors import DataError, Interrupted, ModelError
 from weightscape.similarity.geometry import Geometry
 from weightscape.similarity.measure import find_measure
-from weightscape.stitching.direct.likeness import StitchedRows
+from weightscape.stitching.direct.likeness import StitchedRows, check_probe
 from weightscape.stitching.direct.networks import stitch_directly
 from weightscape.stitching.direct.result import COLUMNS
 from weightscape.training.evaluation import evaluate
@@ -272,3 +272,20 @@ def test_the_gram_matrix_of_a_stitch_is_that_of_its_output(rank: int) -> None:
     assert find_measure("linear-cka").from_grams(flat, other) == pytest.approx(
         find_measure("linear-cka").from_grams(direct, other), abs=1e-5
     )
+
+
+def test_a_stitch_of_nothing_has_no_similarity_and_explains_nothing(
+    data: Dataset, pair: tuple[nn.Module, nn.Module]
+) -> None:
+    found = stitch_directly(*pair, data, "1", methods=("sparse",), l1=(1e9,)).matches.iloc[0]
+    assert found["sparsity"] == 1
+    assert np.isnan(found["cka"])
+    assert found["cka_unstitched"] > 0
+    assert found["train_r2"] == pytest.approx(0, abs=1e-9)
+    assert np.isfinite(found["kl"])
+
+
+def test_memory_of_the_probe_images_is_known_before() -> None:
+    check_probe({"conv": (64, 10, 10)}, 100, limit=3 * 4 * 6400 * 100)
+    with pytest.raises(DataError, match=r"'?conv.*7.3.*MiB.*probe=99"):
+        check_probe({"conv": (64, 10, 10)}, 100, limit=3 * 4 * 6400 * 100 - 1)

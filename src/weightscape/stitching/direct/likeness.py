@@ -6,6 +6,7 @@ centred. A stitch of rank r therefore costs a product of r columns per pixel, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from torch import Tensor
 from weightscape.errors import DataError, Interrupted
 from weightscape.similarity.geometry import Geometry
 from weightscape.similarity.measure import find_measure
+from weightscape.similarity.memory import MEMORY_LIMIT, in_words
 from weightscape.stitching.direct.settings import Form
 from weightscape.stitching.direct.stitch import DirectStitch
 from weightscape.stitching.direct.sums import site_moments
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 8192
 _EQUAL = 1e-9
+_COPIES = 3
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,26 @@ def compare_on(
     return found
 
 
+def check_probe(shapes: Mapping[str, Sequence[int]], images: int, *, limit: int = MEMORY_LIMIT) -> None:
+    """Check that the activations of each layer on the probe images fit into memory, before anything is computed.
+
+    Args:
+        shapes: Shape of the activation of one image, by layer.
+        images: Number of probe images.
+        limit: Bytes that one layer may take.
+
+    Raises:
+        DataError: If they do not.
+    """
+    for layer, shape in shapes.items():
+        each = _COPIES * 4 * math.prod(shape)
+        if each * images > limit:
+            raise DataError(
+                f"The activations of {layer}, of shape {tuple(shape)}, need {in_words(each * images)} of memory for "
+                f"{images:,} probe images, more than {in_words(limit)}. Compare them on fewer: probe={limit // each}."
+            )
+
+
 def _activation(pair: Pair, split: Split, wanted: Wanted, should_stop: Callable[[], bool]) -> Tensor:
     """Return the one wanted activation of all images of a split ``(n, C, ...)``.
 
@@ -120,7 +143,7 @@ class StitchedRows:
 
     def __init__(self, activation: Tensor, form: Form) -> None:
         rows = activation.flatten(1)[:, None] if form == "features" else _pixels(activation)
-        self._rows = rows - rows.double().mean(0).to(rows.dtype)  # (n, pixels, C1), without the mean image
+        self._rows = rows - rows.mean(0, dtype=torch.float64).to(rows.dtype)  # (n, pixels, C1), without the mean image
         self.plain = Geometry(gram=self._gram(None), width=self._rows[0].numel())
 
     def stitched(self, weight: Tensor) -> Geometry:

@@ -12,7 +12,7 @@ from weightscape.errors import DataError
 from weightscape.similarity.probe import choose_probe
 from weightscape.stitching.direct.answers import Answers, answers_of
 from weightscape.stitching.direct.fitting import Fitted, Unfitted, fit_stitches
-from weightscape.stitching.direct.likeness import Likeness, compare_on
+from weightscape.stitching.direct.likeness import Likeness, check_probe, compare_on
 from weightscape.stitching.direct.result import DirectMatching, matches_table
 from weightscape.stitching.direct.settings import METHODS, RANKS, Form, Method
 from weightscape.stitching.direct.sites import Match, find_matches
@@ -85,6 +85,7 @@ def stitch_directly(
     pair = Pair(front, back, example=example, device=device)
     matches = find_matches(pair.front, pair.back, layers, back_layers, example=example.to(pair.device), form=form)
     sites = [match.site for match in matches if not match.obstacle]
+    check_probe({layer.name: layer.shape for match in matches for layer in (match.front, match.back)}, len(probed))
     on_progress(0.0, "fitting")
     fitted = {
         site: fit_stitches(moments, methods, ranks=ranks, ridge_penalties=ridge, l1=l1, compat=compat)
