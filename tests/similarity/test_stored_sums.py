@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from tests.similarity.representations import MEASURES, options, pair
 from weightscape.errors import DataError
 from weightscape.similarity import computing
 from weightscape.similarity.capture import capture
+from weightscape.similarity.computing import similarity_matrix
 from weightscape.similarity.geometry import Geometry
 from weightscape.similarity.grams import Gram, grams
 from weightscape.similarity.intervals import interval_of
@@ -96,3 +98,20 @@ def test_gram_matrices_that_do_not_fit_into_memory_are_refused_before_they_are_m
             find_measure(name)(wide, wide)
     assert find_measure("linear-cka")(wide[:, :20], wide[:, :20]) == pytest.approx(1)
     assert find_measure("minibatch-cka")(wide, wide, batch_size=10) == pytest.approx(1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_measures_on_a_gpu_are_those_on_the_cpu() -> None:
+    for measure in MEASURES:
+        sides, chosen = pair(measure, seed=0), options(measure)
+        on_gpu = [rows.cuda() for rows in sides]
+        assert measure(*on_gpu, **chosen) == pytest.approx(measure(*sides, **chosen), abs=1e-8), measure.name
+        ends = [interval_of(measure, *rows, **chosen) for rows in (on_gpu, sides)] if not chosen else []
+        assert not ends or (ends[0].low, ends[0].high) == pytest.approx((ends[1].low, ends[1].high), abs=1e-7)
+        if not measure.needs_labels:
+            nulls = [shuffled_pairs(measure, *rows, draws=5, **chosen).mean for rows in (on_gpu, sides)]
+            assert nulls[0] == pytest.approx(nulls[1], abs=1e-8)
+        if measure.sums == "grams":
+            layers = [[Geometry.of_activations(rows)] for rows in on_gpu]
+            assert float(similarity_matrix(measure, *layers, **chosen)) == pytest.approx(measure(*sides, **chosen))

@@ -55,7 +55,7 @@ def minibatch_vector(layer: Geometry, *, batch_size: int = 256) -> Tensor:
                 part, n = layer.rows(rows.to(layer.device)).unbiased, len(rows)
             except UndefinedMeasure:  # constant within this batch: adds nothing to any of the averages
                 part, n = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=layer.device), len(rows)
-            parts.append(part.reshape(-1) * (n / (n * (n - 3))) ** 0.5)
+            parts.append(part.reshape(-1) * (n - 3) ** -0.5)
         found = torch.cat(parts)
         size = float(found.norm())
         if not size > 0:
@@ -77,7 +77,7 @@ def minibatch_cka_of_activations(first: Tensor, second: Tensor, *, batch_size: i
 class StreamedCka:
     """Linear CKA of two layers whose activations come batch by batch; nothing but six numbers is kept.
 
-    Batches count as many times as they have samples.
+    Batches count as many times as they have samples: the sums over pairs are divided by n (n − 3) and weighted by n.
     """
 
     def __init__(self) -> None:
@@ -105,9 +105,9 @@ class StreamedCka:
         sides = [_centred(rows) for rows in (first, second)]
         pairs = ((0, 1), (0, 0), (1, 1))
         found = [_hsic_product(sides[one], sides[other]) for one, other in pairs]
-        self._products += torch.tensor(found, dtype=torch.float64) * (n / (n * (n - 3)))
+        self._products += torch.tensor(found, dtype=torch.float64) / (n - 3)
         squares = [float(rows.square().sum()) ** 2 for rows in sides]
-        self._scales += torch.tensor(squares, dtype=torch.float64) * (n / (n * (n - 3)))
+        self._scales += torch.tensor(squares, dtype=torch.float64) / (n - 3)
         self.count += n
 
     def result(self) -> float:
