@@ -122,3 +122,17 @@ def test_networks_that_answer_several_questions_are_scored_by_answers(
     counts = row[["both_right", "only_stitched_right", "only_back_right", "both_wrong"]]
     assert counts.sum() == 10 * len(digits.test)
     assert row["chance"] > 0.85  # no to all ten questions is right nine times in ten
+
+
+def test_methods_without_ranks_or_penalties_are_found_when_a_study_is_planned() -> None:
+    operation = find_operation("direct-matching")
+    assert operation.fits is not None
+    for options, place in (
+        ({"methods": ["ridge"]}, "ridge"),
+        ({"methods": ["sparse"], "l1": []}, "l1"),
+        ({"ranks": []}, "ranks"),
+        ({"methods": []}, "methods"),
+    ):
+        settings = operation.settings(layers="conv1", front_model=CNN, back_model=CNN, data="digits", **options)
+        assert [problem.where for problem in operation.fits(settings)] == [place]
+    assert not operation.fits(operation.settings(layers="conv1", front_model=CNN, back_model=CNN, data="digits"))

@@ -11,7 +11,7 @@ from weightscape.stitching.direct.least_squares import least_squares, ridge
 from weightscape.stitching.direct.matching import identity, permutation, semi_match
 from weightscape.stitching.direct.orthogonal import orthogonal
 from weightscape.stitching.direct.reduced_rank import reduced_rank
-from weightscape.stitching.direct.settings import METHODS, RANKS, Method
+from weightscape.stitching.direct.settings import METHODS, NEEDED, RANKS, Method
 from weightscape.stitching.direct.sparse import penalty_path, sparse_path
 from weightscape.stitching.direct.stitch import DirectStitch
 
@@ -90,8 +90,7 @@ def fit_stitches(
 def _check_given(methods: Sequence[Method], needed: Mapping[Method, object]) -> None:
     for method in methods:
         if method in needed and not needed[method]:
-            option = {"reduced-rank": "ranks", "ridge": "ridge", "sparse": "l1"}[method]
-            raise DataError(f"The method {method!r} needs values of {option!r}, received none. Give some, such as [1].")
+            raise DataError(f"The method {method!r} needs values of {NEEDED[method]!r}, received none; such as [1].")
 
 
 def _single(method: Method, moments: Moments) -> Fitted:

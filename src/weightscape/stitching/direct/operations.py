@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from weightscape.data.specification import DataSpec
+from weightscape.errors import Problem
 from weightscape.models.architecture import Architecture
 from weightscape.operation import Context, operation
 from weightscape.parameters import Positional
 from weightscape.similarity.settings import Layers, listed
 from weightscape.stitching.direct.result import DirectMatching
-from weightscape.stitching.direct.settings import METHODS, RANKS, Form, Method
+from weightscape.stitching.direct.settings import METHODS, NEEDED, RANKS, Form, Method
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
 Methods: TypeAlias = Annotated[tuple[Method, ...], BeforeValidator(listed)]
 
 
-@operation("direct-matching", version=1)
+def _fits(settings: Any) -> list[Problem]:
+    """Return what is missing of methods that need ranks or penalties."""
+    if not settings.methods:
+        return [Problem("methods", "at least one method", "none")]
+    return [
+        Problem(option, f"values for the method {method!r}", "none", "Give some, such as [1], or leave the method out.")
+        for method, option in NEEDED.items()
+        if method in settings.methods and not getattr(settings, option)
+    ]
+
+
+@operation("direct-matching", version=1, fits=_fits)
 def direct_matching(
     front: Weights,
     back: Weights,

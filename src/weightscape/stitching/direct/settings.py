@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 Method: TypeAlias = Literal[
@@ -24,3 +25,5 @@ METHODS: tuple[Method, ...] = ("identity", "permutation", "semi-match", "orthogo
 """What is compared where nothing else is asked for."""
 RANKS = (4, 8, 16)
 """The ranks of the paper's figure."""
+NEEDED: Mapping[Method, str] = {"reduced-rank": "ranks", "ridge": "ridge", "sparse": "l1"}
+"""The option that a method cannot do without."""
