@@ -208,13 +208,18 @@ def _chunks(first: Tensor, second: Tensor) -> Iterator[Tensor]:
     entries = max(_CHUNK, channels**2)
     size = max(1, entries * len(first) // (first.numel() + second.numel()))
     for start in range(0, len(first), size):
-        yield torch.cat([_columns(one[start : start + size]) for one in (first, second)])
+        parts = [one[start : start + size] for one in (first, second)]
+        rows = len(parts[0]) * _pixels(parts[0])
+        joined = torch.empty(channels, rows, dtype=precise_dtype(first.device), device=first.device)
+        _write_columns(joined[: first.shape[1]], parts[0])
+        _write_columns(joined[first.shape[1] :], parts[1])
+        yield joined
 
 
-def _columns(activation: Tensor) -> Tensor:
-    """Return ``(C, m)`` in double precision; each map is read in the order in which it lies in memory."""
-    dtype = precise_dtype(activation.device)
+def _write_columns(columns: Tensor, activation: Tensor) -> None:
+    """Write an activation into columns ``(C, m)``; each map is read in the order in which it lies in memory."""
     if activation.ndim > 2 and activation.is_contiguous():
-        by_channel = activation.transpose(0, 1).to(dtype, memory_format=torch.contiguous_format)
-        return by_channel.reshape(activation.shape[1], -1)
-    return as_rows(activation, "pixels").to(dtype).mT
+        by_channel = activation.transpose(0, 1)
+        columns.view(by_channel.shape).copy_(by_channel)
+    else:
+        columns.copy_(as_rows(activation, "pixels").mT)
