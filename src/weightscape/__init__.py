@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from weightscape.models.building import build_model as build_model
     from weightscape.models.building import reset_head as reset_head
     from weightscape.models.layers import layer_table as layer_table
+    from weightscape.similarity.capture import capture as capture
     from weightscape.similarity.comparison import compare as compare
     from weightscape.similarity.comparison import compare_all as compare_all
     from weightscape.similarity.mistakes import shared_mistakes as shared_mistakes
@@ -83,6 +84,7 @@ _HOMES = {
     "barrier": "landscape.barrier",
     "diagnose": "landscape.diagnosis",
     # similarity
+    "capture": "similarity.capture",
     "choose_probe": "similarity.probe",
     "compare": "similarity.comparison",
     "compare_all": "similarity.comparison",
