@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from weightscape.figures.layer_tables import (
@@ -16,7 +17,7 @@ from weightscape.figures.layer_tables import (
 )
 from weightscape.figures.layers import layer_ticks
 from weightscape.figures.registry import FigureError, figure
-from weightscape.figures.style import PAPER_WIDTH, Look, looks
+from weightscape.figures.style import PAPER_WIDTH, DashPattern, Look, looks
 
 if TYPE_CHECKING:
     import pandas
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from weightscape.figures.chart import Chart
     from weightscape.results import Table
+
+_DASHES: tuple[DashPattern, ...] = ("-", (0, (4, 2.5)), (0, (1.2, 1.8)), (0, (6, 1.5, 1, 1.5)))
 
 
 @figure("similarity-curve")
@@ -119,7 +122,7 @@ def _draw(
     from weightscape.figures.chart import finish, new_chart
     from weightscape.figures.marks import handle
 
-    drawn = looks(numbers["series"])
+    drawn = _looks(numbers["series"])
     columns = min(len(panels), 2)
     chart, axes_of = new_chart(numbers, rows=-(-len(panels) // columns), columns=columns, row_height=2.4)
     for axes, (label, measures) in zip(axes_of, panels.items(), strict=False):
@@ -132,6 +135,14 @@ def _draw(
         axes.set_visible(False)
     handles = [handle(look) for look in drawn.values()]
     return finish(chart, handles if len(drawn) > 1 else [], notes=notes, title=title)
+
+
+def _looks(series: pandas.Series[str]) -> dict[str, Look]:
+    """Return looks whose dashes let curves be seen that lie on each other."""
+    return {
+        name: replace(look, dash=_DASHES[place % len(_DASHES)])
+        for place, (name, look) in enumerate(looks(series).items())
+    }
 
 
 def _curve(axes: Axes, mean: pandas.DataFrame, singles: pandas.DataFrame, layers: list[str], look: Look) -> None:
@@ -148,7 +159,12 @@ def _curve(axes: Axes, mean: pandas.DataFrame, singles: pandas.DataFrame, layers
 
 
 def _axes(axes: Axes, label: str, layers: list[str], *, inches: float) -> None:
-    layer_ticks(axes, layers, inches=inches)
+    if any("." in layer for layer in layers):
+        layer_ticks(axes, layers, inches=inches)
+    else:
+        turned = max(map(len, layers), default=0) * 0.065 > inches / max(len(layers), 1)
+        axes.set_xticks(range(len(layers)), layers, rotation=90 if turned else 0)
+        axes.set_xlabel("layer")
     axes.set_ylabel(label)
     low, high = axes.get_ylim()
     if low >= -0.3 and high <= 1.15:
