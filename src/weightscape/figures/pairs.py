@@ -130,7 +130,7 @@ def pair_means(
     """
     if y not in frame.columns:
         return tidy_pairs([])
-    rows = frame.loc[~frame["failed"] & frame[y].notna() & frame[x].notna()]
+    rows = frame.loc[~frame["failed"] & frame[y].notna() & frame[x].notna()].copy()
     rows = rows.assign(_y=rows[y].astype(float) * scale, _x=rows[x].astype(float), _panel=rows[panel] if panel else "")
     if "layer" not in rows.columns:
         rows = rows.assign(layer="")

@@ -128,10 +128,10 @@ def beginnings(frame: pandas.DataFrame, measures: Sequence[str]) -> pandas.DataF
 
 def _with_settings(table: Table, rows: Table | None) -> pandas.DataFrame:
     """Return a detail table with all settings and metrics of its stage beside each line."""
-    frame = table.reset_index(drop=True)
+    frame = table.reset_index(drop=True).copy()  # one block: tables of many columns come in many
     if rows is not None and "key" in table.columns and "key" in rows.columns:
         added = rows[["key", *(column for column in rows.columns if column not in table.columns)]]
-        frame = frame.merge(added.drop_duplicates("key"), on="key", how="left")
+        frame = frame.merge(added.drop_duplicates("key"), on="key", how="left").copy()
     for column in ("front_layer", "back_layer"):
         inherited = [str(name) for name in frame.columns if str(name).endswith(f".{column}")]
         if column not in frame.columns and inherited:
@@ -147,7 +147,7 @@ def _with_failures(frame: pandas.DataFrame, rows: Table | None) -> pandas.DataFr
     unfinished = rows.loc[~rows["status"].isin(DONE)]
     if "key" in frame.columns and "key" in rows.columns:
         unfinished = unfinished.loc[~unfinished["key"].isin(frame["key"])]
-    return pandas.concat([frame, unfinished], ignore_index=True) if len(unfinished) else frame
+    return pandas.concat([frame, unfinished], ignore_index=True).copy() if len(unfinished) else frame
 
 
 def _rows(frame: pandas.DataFrame, columns: Sequence[str]) -> Iterable[tuple[Any, ...]]:
@@ -175,7 +175,7 @@ def together(frames: Sequence[pandas.DataFrame]) -> pandas.DataFrame:
 
     if len(frames) == 1:
         return frames[0]
-    return with_layers(_common_pairs(pandas.concat(list(frames), ignore_index=True), frames))
+    return with_layers(_common_pairs(pandas.concat(list(frames), ignore_index=True).copy(), frames))
 
 
 def _common_pairs(frame: pandas.DataFrame, parts: Sequence[pandas.DataFrame]) -> pandas.DataFrame:
