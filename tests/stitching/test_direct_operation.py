@@ -136,3 +136,25 @@ def test_methods_without_ranks_or_penalties_are_found_when_a_study_is_planned() 
         settings = operation.settings(layers="conv1", front_model=CNN, back_model=CNN, data="digits", **options)
         assert [problem.where for problem in operation.fits(settings)] == [place]
     assert not operation.fits(operation.settings(layers="conv1", front_model=CNN, back_model=CNN, data="digits"))
+
+
+@pytest.mark.parametrize(
+    ("methods", "back_layers", "name"),
+    [
+        (("permutation", "least-squares"), None, "difference-budget"),
+        (("reduced-rank",), None, "stitch-matching"),
+        (("least-squares",), "1,2", "stitch-matrix"),
+    ],
+)
+def test_a_result_draws_what_it_is_about(
+    methods: tuple[Method, ...],
+    back_layers: str | None,
+    name: str,
+    digits: Dataset,
+    front: nn.Module,
+    back: nn.Module,
+) -> None:
+    found = stitch_directly(front, back, digits, "1,2", back_layers, methods=methods, ranks=(2,), probe=30)
+    assert found.figure()[0] == name
+    figure = found.plot()
+    assert figure.axes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from weightscape.results import Result
+from weightscape.results import PlottedResult
 from weightscape.stitching.scored import StitchScores
 
 if TYPE_CHECKING:
@@ -18,10 +18,12 @@ COLUMNS = (
     "reason",
 )
 """The columns of :attr:`DirectMatching.matches`."""
+_STEPS = ("identity", "permutation", "orthogonal", "least-squares")
+"""Classes of which each contains the one before."""
 
 
 @dataclass(frozen=True, repr=False)
-class DirectMatching(Result):
+class DirectMatching(PlottedResult):
     """Two networks stitched by direct matching, at many layers and in many classes of maps.
 
     The table ``matches`` has one row per pair of layers and stitch: ``front_layer``, ``back_layer`` and their places in
@@ -57,6 +59,18 @@ class DirectMatching(Result):
     count: int
     lossy_images: bool
     fitted: dict[tuple[str, str], tuple[Any, ...]] = field(default_factory=dict, repr=False, compare=False)
+
+    def figure(self) -> tuple[str, dict[str, Table], dict[str, Any]]:
+        """Return the figure: a matrix of all pairs of layers, or by layer what wider classes of maps explain."""
+        found = self.matches[self.matches["reason"] == ""]
+        present = list(dict.fromkeys(found["method"]))
+        tables = {"table": self.matches}
+        if (self.matches["front_layer"] != self.matches["back_layer"]).any():
+            return "stitch-matrix", tables, {"methods": [_STEPS[-1]] if _STEPS[-1] in present else present}
+        steps = [method for method in _STEPS if method in present]
+        if len(steps) > 1:
+            return "difference-budget", tables, {"steps": steps}
+        return "stitch-matching", tables, {"methods": present}
 
 
 def matches_table(rows: list[dict[str, Any]]) -> Table:
