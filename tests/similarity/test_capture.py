@@ -12,8 +12,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from weightscape.data.dataset import Split
 from weightscape.errors import DataError, ModelError
 from weightscape.models.building import build_model
-from weightscape.similarity.capture import activations, as_rows, capture, passing
+from weightscape.similarity.capture import capture
 from weightscape.similarity.memory import expected_count, in_words
+from weightscape.similarity.passing import passing
+from weightscape.similarity.rows import as_rows
+from weightscape.similarity.watching import activations
 
 SHAPE = (3, 32, 32)
 IMAGES = torch.randn(7, *SHAPE, generator=torch.Generator().manual_seed(0))
@@ -120,7 +123,7 @@ def test_a_split_is_cut_into_batches_that_fit(monkeypatch: pytest.MonkeyPatch) -
     model = Net()
     whole = capture(model, split, "bn")
     per_image = 4 * 7 * 7 * 4
-    monkeypatch.setattr("weightscape.similarity.capture._STEP_BYTES", 2 * per_image + 1)
+    monkeypatch.setattr("weightscape.similarity.passing._STEP_BYTES", 2 * per_image + 1)
     assert [step.batch.count for step in passing([model], split, ["bn"])] == [2, 2, 2, 2, 1]
     torch.testing.assert_close(capture(model, split, "bn")["bn"], whole["bn"])
 

@@ -12,9 +12,10 @@ from torch.utils.data import DataLoader, TensorDataset
 import weightscape as ws
 from weightscape.data.dataset import Split
 from weightscape.errors import DataError, ModelError
-from weightscape.similarity.capture import as_rows, capture
+from weightscape.similarity.capture import capture
 from weightscape.similarity.representation import representation_of
 from weightscape.similarity.result import Comparison
+from weightscape.similarity.rows import as_rows
 from weightscape.weights.files import load_weights, save_weights
 from weightscape.weights.population import Population
 

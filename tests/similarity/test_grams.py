@@ -11,12 +11,12 @@ from weightscape.data.dataset import Split
 from weightscape.errors import DataError
 from weightscape.models.building import build_model
 from weightscape.similarity.capture import capture
+from weightscape.similarity.gram_plan import plan_grams
 from weightscape.similarity.grams import (
     StreamedGrams,
     gram_of,
     grams,
     grams_of_tensors,
-    plan_grams,
     tensors_of_grams,
 )
 from weightscape.similarity.probe import choose_probe

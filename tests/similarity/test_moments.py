@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from weightscape.errors import DataError, ModelError
 from weightscape.models.building import build_model
-from weightscape.similarity.capture import as_rows, capture
+from weightscape.similarity.capture import capture
 from weightscape.similarity.moments import Moments, StreamedMoments, joint_moments
+from weightscape.similarity.rows import as_rows
 
 RELATIVE = 1e-10
 

@@ -7,8 +7,7 @@ module that is called several times, ``layer1.0.relu#2:input`` what that call ta
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal, TypeAlias
@@ -16,8 +15,9 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from weightscape.batch_forms import arguments_of, output_tensor
-from weightscape.errors import DataError, ModelError, did_you_mean
+from weightscape.batch_forms import arguments_of
+from weightscape.errors import ModelError, did_you_mean
+from weightscape.models.taps import first_tensor, tensor_or_none
 from weightscape.weights.modes import evaluation_mode
 
 Point: TypeAlias = Literal["output", "input"]
@@ -120,19 +120,6 @@ def places(model: nn.Module, run: Callable[[], Any]) -> dict[LayerAddress, Place
     }
 
 
-def tensor_or_none(output: Any) -> Tensor | None:
-    """Return the tensor in what a module returns, or None."""
-    try:
-        return output_tensor(output)
-    except DataError:
-        return None
-
-
-def first_tensor(arguments: Sequence[Any], named: dict[str, Any]) -> Tensor | None:
-    """Return the first tensor that a module is called with, or None."""
-    return next((value for value in (*arguments, *named.values()) if isinstance(value, Tensor)), None)
-
-
 def find_layers(model: nn.Module, patterns: str | Sequence[str], *, example: Any) -> tuple[str, ...]:
     """Return the addresses that names and patterns stand for, each once, in the order in which they are reached.
 
@@ -214,52 +201,3 @@ def resolve(model: nn.Module, there: dict[LayerAddress, Place], address: LayerAd
         often = "once" if len(calls) == 1 else f"{len(calls)} times"
         raise ModelError(f"The layer {address.module!r} is called {often} in one forward pass, received {address}.")
     return calls[(address.call or 1) - 1]
-
-
-@contextmanager
-def tapped(model: nn.Module, address: LayerAddress, visit: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
-    """Show the tensor at an address to a function, which may return another one in its place, for one forward pass.
-
-    Args:
-        model: The network.
-        address: The place.
-        visit: Takes the tensor itself (whoever keeps it keeps a copy: the network may overwrite it) and returns None,
-            or what the network shall go on with.
-
-    Raises:
-        ModelError: During the pass, if another tensor cannot be put in.
-    """
-    calls = 0
-
-    def reached() -> bool:
-        nonlocal calls
-        calls += 1
-        return calls == (address.call or 1)
-
-    def enter(_module: nn.Module, arguments: Any, named: dict[str, Any]) -> Any:
-        if not reached() or (value := first_tensor(arguments, named)) is None:
-            return None
-        other = visit(value)
-        if other is None:
-            return None
-        swapped = tuple(other if part is value else part for part in arguments)
-        return swapped, {key: other if part is value else part for key, part in named.items()}
-
-    def leave(_module: nn.Module, _arguments: Any, output: Any) -> Any:
-        other = visit(output_tensor(output)) if reached() else None
-        if other is not None and not isinstance(output, Tensor):
-            raise ModelError(
-                f"The layer {address.module!r} returns {type(output).__name__} and no tensor, so that nothing can be "
-                "put in its place. Take the input of the layer after it, or a layer inside it."
-            )
-        return other
-
-    module = model.get_submodule(address.module)
-    if address.point == "input":
-        handle = module.register_forward_pre_hook(enter, with_kwargs=True)
-    else:
-        handle = module.register_forward_hook(leave)
-    try:
-        yield
-    finally:
-        handle.remove()

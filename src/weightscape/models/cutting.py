@@ -17,10 +17,12 @@ from torch import Tensor, fx, nn
 
 from weightscape.batch_forms import output_tensor
 from weightscape.errors import ModelError
-from weightscape.models.addresses import LayerAddress, places, resolve, tapped
+from weightscape.models.addresses import LayerAddress, places, resolve
 from weightscape.models.folding import fold_batch_norms
-from weightscape.models.graphs import NO_EFFECT, CutError, Split, protected, split_graph, with_tensor_output
+from weightscape.models.graph_parts import protected, with_tensor_output
+from weightscape.models.graphs import NO_EFFECT, CutError, Split, split_graph
 from weightscape.models.hooked import HookedBack, HookedFront, Inputs
+from weightscape.models.taps import tapped
 from weightscape.seeds import stream
 from weightscape.weights.modes import evaluation_mode
 

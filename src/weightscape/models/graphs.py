@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from weightscape.batch_forms import output_tensor
 from weightscape.models.addresses import LayerAddress
+from weightscape.models.graph_parts import extract, module_of
 
 NO_EFFECT = "the outputs do not depend on"
 """How the reason of a :class:`CutError` begins where the layer leads nowhere."""
@@ -60,13 +60,13 @@ def split_graph(root: nn.Module, address: LayerAddress, example: Tensor, *, fine
     if result is not cut and result not in after:
         raise CutError(f"{NO_EFFECT} {address}")
     source = cut.args[0] if address.point == "input" else cut
-    front = _module(root, _extract([source], {inputs: "inputs"}), "Front")  # type: ignore[list-item]
-    whole = _module(root, _extract([result], {cut: "activation", inputs: "inputs"}), "Whole")
+    front = module_of(root, extract([source], {inputs: "inputs"}), "Front")  # type: ignore[list-item]
+    whole = module_of(root, extract([result], {cut: "activation", inputs: "inputs"}), "Whole")
     crossing = _crossing(result, cut, after, _dependents(inputs) | {inputs})
     kept, replaced = _sorted_by_value(root, crossing, inputs, example)
-    sides = _module(root, _extract(kept, {inputs: "inputs"}, several=True), "Sides") if kept else None
+    sides = module_of(root, extract(kept, {inputs: "inputs"}, several=True), "Sides") if kept else None
     given = {cut: "activation"} | {node: f"side_{number}" for number, node in enumerate(kept)}
-    tail = _module(root, _extract([result], given, replaced), "Tail")
+    tail = module_of(root, extract([result], given, replaced), "Tail")
     return Split(front, sides, tail, whole)
 
 
@@ -186,7 +186,7 @@ def _sorted_by_value(
     replaced: dict[fx.Node, Callable[[fx.Graph, fx.Node], Any]] = {}
     if not crossing:
         return kept, replaced
-    module = _module(root, _extract(crossing, {inputs: "inputs"}, several=True), "Values")
+    module = module_of(root, extract(crossing, {inputs: "inputs"}, several=True), "Values")
     twice = torch.cat([example, example])
     with torch.no_grad():
         values = list(zip(crossing, module(example), module(twice), strict=True))
@@ -210,63 +210,3 @@ def _constant(value: Any) -> Callable[[fx.Graph, fx.Node], Any]:
 
 def _batch_size(graph: fx.Graph, activation: fx.Node) -> fx.Node:
     return graph.call_method("size", (activation, 0))
-
-
-def _extract(
-    results: list[fx.Node],
-    given: dict[fx.Node, str],
-    replaced: Mapping[fx.Node, Callable[[fx.Graph, fx.Node], Any]] | None = None,
-    *,
-    several: bool = False,
-) -> fx.Graph:
-    """Return the graph of what is needed for the results, with placeholders for the given nodes."""
-    graph = fx.Graph()
-    copies: dict[fx.Node, Any] = {node: graph.placeholder(name) for node, name in given.items()}
-    first = next(iter(copies.values()))
-    copies |= {node: make(graph, first) for node, make in (replaced or {}).items()}
-    for node in _needed(results, copies):
-        copies[node] = graph.node_copy(node, lambda one: copies[one])
-    outputs = tuple(copies[node] for node in results)
-    graph.output(outputs if several else outputs[0])
-    return graph
-
-
-def _needed(results: list[fx.Node], known: Iterable[fx.Node]) -> list[fx.Node]:
-    """Return the nodes to compute, in order, when others are known."""
-    found = set(known)
-    needed: set[fx.Node] = set()
-    waiting = [node for node in results if node not in found]
-    while waiting:
-        node = waiting.pop()
-        if node not in needed:
-            needed.add(node)
-            waiting.extend(one for one in node.all_input_nodes if one not in found)
-    return [node for node in results[0].graph.nodes if node in needed]
-
-
-def _module(root: nn.Module, graph: fx.Graph, name: str) -> fx.GraphModule:
-    graph.lint()
-    return fx.GraphModule(root, graph, class_name=name).eval()
-
-
-def protected(part: fx.GraphModule) -> fx.GraphModule:
-    """Return the part with clones of what it is given, for networks that write over their activations."""
-    graph = part.graph
-    givens = [node for node in graph.nodes if node.op == "placeholder"]
-    for node in givens:
-        users = list(node.users)
-        with graph.inserting_after(givens[-1]):
-            clone = graph.call_method("clone", (node,))
-        for user in users:
-            user.replace_input_with(node, clone)
-    return fx.GraphModule(part, graph, class_name=type(part).__name__).eval()
-
-
-def with_tensor_output(part: fx.GraphModule) -> fx.GraphModule:
-    """Return the part with its output reduced to a tensor, where a module returns a dictionary or an object."""
-    graph = part.graph
-    output = next(node for node in graph.nodes if node.op == "output")
-    with graph.inserting_before(output):
-        tensor = graph.call_function(output_tensor, (output.args[0],))
-    output.args = (tensor,)
-    return fx.GraphModule(part, graph, class_name=type(part).__name__).eval()

@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from weightscape.batch_forms import output_tensor
-from weightscape.models.addresses import LayerAddress, tapped
+from weightscape.models.addresses import LayerAddress
+from weightscape.models.taps import tapped
 
 
 class _Reached(Exception):

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from weightscape.batches import Batch, BatchSource, Forward
 from weightscape.errors import DataError
 from weightscape.seeds import stream
-from weightscape.similarity.capture import LayerPatterns, Step, as_rows, passing
 from weightscape.similarity.grams import Gram, StreamedGrams
 from weightscape.similarity.memory import MEMORY_LIMIT, check_memory
 from weightscape.similarity.moments import Moments, StreamedMoments
+from weightscape.similarity.passing import LayerPatterns, Step, passing
 from weightscape.similarity.probe import InputHash, Probe
+from weightscape.similarity.rows import as_rows
 from weightscape.similarity.settings import Form
 
 Place = tuple[int, int]

@@ -10,11 +10,11 @@ from torch import nn
 
 from weightscape.batches import BatchSource, Forward
 from weightscape.errors import DataError
-from weightscape.similarity.capture import LayerPatterns
 from weightscape.similarity.cells import Asked
 from weightscape.similarity.collecting import Collected, Side, collect
 from weightscape.similarity.intervals import IntervalMethod
 from weightscape.similarity.memory import MEMORY_LIMIT
+from weightscape.similarity.passing import LayerPatterns
 from weightscape.similarity.plan import Planned, plan_measures, wanted_sums
 from weightscape.similarity.representation import side_of
 from weightscape.similarity.result import Comparison, Representation, corresponding, identified

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from weightscape.batches import BatchSource, Forward, as_batches
 from weightscape.errors import DataError
-from weightscape.similarity.capture import LayerPatterns, as_rows, described_layers, passing
-from weightscape.similarity.memory import MEMORY_LIMIT, check_memory, expected_count, in_words
+from weightscape.similarity.gram_plan import plan_grams
+from weightscape.similarity.memory import MEMORY_LIMIT, check_memory
+from weightscape.similarity.passing import LayerPatterns, passing
 from weightscape.similarity.probe import InputHash
+from weightscape.similarity.rows import as_rows
 from weightscape.similarity.settings import Form
 from weightscape.weights.algebra import Weights, precise_dtype
 
@@ -51,7 +53,7 @@ class StreamedGrams:
 
     Args:
         layers: Addresses of the layers.
-        form: What a row is (:func:`~weightscape.similarity.capture.as_rows`).
+        form: What a row is (:func:`~weightscape.similarity.rows.as_rows`).
         dtype: Type of the products and of their sums; float64 by default, where the device has it.
         limit: Bytes that the activations of all layers may take until :meth:`result`.
         features: The features that count, of layers of which only some do.
@@ -127,78 +129,6 @@ def gram_of(blocks: Sequence[Tensor], *, dtype: torch.dtype | None = None) -> Te
     return matrix
 
 
-@dataclass(frozen=True)
-class GramPlan:
-    """How the Gram matrices of some layers fit into the memory.
-
-    Attributes:
-        count: Number of samples.
-        passes: For each pass over the samples the features of each layer that it takes.
-        bytes: The most memory that activations of a pass and all matrices take.
-    """
-
-    count: int
-    passes: tuple[Mapping[str, slice], ...]
-    bytes: int
-
-    def __str__(self) -> str:
-        often = "1 pass" if len(self.passes) == 1 else f"{len(self.passes)} passes"
-        return f"{often} over {self.count:,} samples, {in_words(self.bytes)} of memory"
-
-
-def plan_grams(
-    model: nn.Module,
-    batches: BatchSource,
-    layers: LayerPatterns,
-    *,
-    form: Form = "features",
-    forward: Forward | None = None,
-    dtype: torch.dtype | None = None,
-    limit: int = MEMORY_LIMIT,
-) -> GramPlan:
-    """Return how :func:`grams` would go about it, from the shapes of the first batch.
-
-    The matrices of all layers stay in memory. As many layers are taken in a pass as fit beside them; a layer that is
-    too large by itself is taken in several passes, some of its features at a time.
-
-    Raises:
-        DataError: If there are no batches, or the matrices alone need more memory than the limit.
-        ModelError: If a layer does not exist or is not called.
-    """
-    given = as_batches(batches, forward=forward, passes="equal")
-    first = next(iter(given), None)
-    if first is None:
-        raise DataError("Expected at least one batch of inputs, received none.")
-    count = expected_count(given)
-    count = sum(batch.count for batch in given) if count is None else count
-    sizes = {layer: place.rows(form) for layer, place in described_layers(model, layers, given, first).items()}
-    if not sizes:
-        raise DataError("Expected at least one layer, received none.")
-    size = (dtype or precise_dtype("cpu")).itemsize
-    matrices = sum((count * rows) ** 2 * size for rows, _, _ in sizes.values())
-    check_memory(matrices, limit, f"the Gram matrices of {len(sizes)} layers on {count:,} samples")
-    needs = {layer: (width, count * rows * width * itemsize) for layer, (rows, width, itemsize) in sizes.items()}
-    passes, most = _packed(needs, max(limit - matrices, 1))
-    return GramPlan(count, passes, matrices + most)
-
-
-def _packed(needs: Mapping[str, tuple[int, int]], room: int) -> tuple[tuple[Mapping[str, slice], ...], int]:
-    """Divide layers of so many features and bytes into passes that take at most `room` bytes, and return the most."""
-    passes: list[dict[str, slice]] = []
-    taken: list[int] = []
-    for layer, (width, need) in needs.items():
-        parts = min(width, -(-need // room))
-        step = -(-width // parts)
-        for start in range(0, width, step):
-            part = need * (min(start + step, width) - start) // width
-            if not passes or layer in passes[-1] or taken[-1] + part > room:
-                passes.append({})
-                taken.append(0)
-            passes[-1][layer] = slice(start, min(start + step, width))
-            taken[-1] += part
-    return tuple(passes), max(taken)
-
-
 def grams(
     model: nn.Module,
     batches: BatchSource,
@@ -213,7 +143,8 @@ def grams(
     """Return the Gram matrix of every layer on a fixed probe set.
 
     In evaluation mode, without gradients; modes and hooks are restored whatever happens. Activations that do not fit
-    into the memory are computed in several passes over the samples (:func:`plan_grams` says in how many).
+    into the memory are computed in several passes over the samples, and
+    :func:`~weightscape.similarity.gram_plan.plan_grams` says in how many.
 
     >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
     >>> found = grams(model, [torch.randn(6, 4)], "*")
@@ -224,7 +155,7 @@ def grams(
         model: The network.
         batches: The probe set, in a fixed order (:func:`~weightscape.batches.as_batches`).
         layers: Addresses or patterns of layers (:func:`~weightscape.models.addresses.find_layers`).
-        form: What a row is (:func:`~weightscape.similarity.capture.as_rows`).
+        form: What a row is (:func:`~weightscape.similarity.rows.as_rows`).
         forward: ``forward(model, batch)`` runs a network; by default it is called with the inputs.
         device: Where to run a copy of the network; by default it runs itself, where it is.
         dtype: Type of the products and of their sums; float64 by default, where the device has it. Sums of squares of

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from weightscape.batches import BatchSource, Forward
 from weightscape.errors import DataError
-from weightscape.similarity.capture import as_rows, passing
+from weightscape.similarity.passing import passing
+from weightscape.similarity.rows import as_rows
 from weightscape.similarity.settings import Form
 from weightscape.weights.algebra import precise_dtype
 

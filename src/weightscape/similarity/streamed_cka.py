@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from weightscape.batches import Batch, Batches, BatchSource, Forward, as_batches
 from weightscape.errors import DataError
-from weightscape.models.addresses import LayerAddress, tapped
-from weightscape.similarity.capture import as_rows, described_layers
+from weightscape.models.addresses import LayerAddress
+from weightscape.models.taps import tapped
 from weightscape.similarity.measure import UndefinedMeasure
 from weightscape.similarity.memory import MEMORY_LIMIT, check_memory
+from weightscape.similarity.passing import described_layers
+from weightscape.similarity.rows import as_rows
 from weightscape.similarity.settings import Form
 from weightscape.weights.algebra import precise_dtype
 from weightscape.weights.modes import evaluation_mode

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from weightscape.errors import ModelError
-from weightscape.models.addresses import LayerAddress, find_layers, tapped
+from weightscape.models.addresses import LayerAddress, find_layers
 from weightscape.models.cutting import Back, back_of, front_of
+from weightscape.models.taps import tapped
 from weightscape.training.layout import memory_format, place, private_copy
 
 Features: TypeAlias = dict[str, Tensor]

@@ -1,0 +1,29 @@
+"""The forms in which an activation is a matrix."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from weightscape.errors import DataError
+from weightscape.similarity.settings import Form
+
+
+def as_rows(activation: Tensor, form: Form) -> Tensor:
+    """Return an activation ``(n, C, ...)`` as a matrix; one without pixels ``(n, d)`` is the same in every form.
+
+    Args:
+        activation: The activation; its layout in memory does not matter.
+        form: ``pixels``: every pixel is a row ``(n * H * W, C)``, those of an image one after the other. ``features``:
+            every image is one ``(n, C * H * W)``, in the order channels, height, width. ``pooled``: the mean over the
+            map ``(n, C)``.
+
+    Raises:
+        DataError: If the activation is no batch of vectors or maps.
+    """
+    if activation.ndim < 2:
+        raise DataError(f"Expected activations (n, d) or (n, C, H, W), received shape {tuple(activation.shape)}.")
+    if activation.ndim == 2:
+        return activation
+    if form == "pixels":
+        return activation.movedim(1, -1).reshape(-1, activation.shape[1])
+    return activation.flatten(1) if form == "features" else activation.flatten(2).mean(dim=2)
