@@ -20,6 +20,7 @@ from weightscape.data.specification import DataSettings
 from weightscape.errors import DataError, Interrupted, ModelError, StoreError, TrainingError
 from weightscape.models.addresses import find_layers
 from weightscape.similarity.probe import choose_probe
+from weightscape.stitching.fitting import check_memory
 from weightscape.stitching.pair import Pair, Wanted
 from weightscape.stitching.result import StitchResult
 from weightscape.stitching.settings import StitchSpec
@@ -335,6 +336,13 @@ def test_what_cannot_be_stitched_is_said_before_anything_is_trained(
 ) -> None:
     with pytest.raises(ModelError, match=message):
         train_stitch(front, back, digits, *layers, **{**QUICK, **settings})
+
+
+def test_least_squares_of_large_flat_stitches_are_refused_before_they_fill_the_memory() -> None:
+    with pytest.raises(ModelError, match=r"about 18.5 GiB, more than the 4.0 GiB"):
+        check_memory((16, 30, 30), (16, 30, 30), form="flat", limit=4 * 2**30)
+    check_memory((16, 30, 30), (16, 30, 30), form="affine", limit=4 * 2**30)
+    check_memory((32, 4, 4), (64, 4, 4), form="flat", limit=4 * 2**30)
 
 
 def test_too_few_images_for_a_batch_are_an_error(digits: Dataset, front: nn.Module, back: nn.Module) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -16,6 +17,9 @@ from weightscape.stitching.settings import Form, Resize
 
 if TYPE_CHECKING:
     from weightscape.data.dataset import Split
+
+_COPIES = 3
+"""Sums so far, those of a batch, and the merged ones, all of both layers together."""
 
 
 def fit_moments(
@@ -66,6 +70,28 @@ def _rows(first: Tensor, second: Tensor, form: Form, resize: Resize) -> tuple[Te
     if resize == "bilinear" and first.shape[2:] != second.shape[2:]:
         first = resized(first, tuple(second.shape[2:]))
     return first, second
+
+
+def check_memory(front: Sequence[int], back: Sequence[int], *, form: Form, limit: int) -> None:
+    """Check that the sums of products of whole activations fit into memory.
+
+    Args:
+        front: Shape of the front's activation, without the batch.
+        back: Shape of the back's activation.
+        form: Form of the stitch.
+        limit: Bytes that may be taken.
+
+    Raises:
+        ModelError: If they do not.
+    """
+    units = prod(front) + prod(back)
+    needed = _COPIES * 8 * units**2
+    if form == "flat" and needed > limit:
+        raise ModelError(
+            f"Least squares and masks of a flat stitch between activations of shapes {tuple(front)} and {tuple(back)} "
+            f"take about {needed / 2**30:.1f} GiB, more than the {limit / 2**30:.1f} GiB at hand. Take the "
+            "initialisation 'random' without a mask, smaller layers, or a stitch that is not flat."
+        )
 
 
 def check_pixels(front: Sequence[int], back: Sequence[int], *, form: Form, resize: Resize) -> None:

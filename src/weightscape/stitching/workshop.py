@@ -26,7 +26,7 @@ from weightscape.stitching.features import (
     memory_limit,
     plan_passes,
 )
-from weightscape.stitching.fitting import check_pixels, fit_moments
+from weightscape.stitching.fitting import check_memory, check_pixels, fit_moments
 from weightscape.stitching.identity import PairIdentity
 from weightscape.stitching.initialisation import begin
 from weightscape.stitching.learner import StitchLearner, wanted_by
@@ -143,6 +143,7 @@ class Workshop:
         job = _Job(number, spec, site, stitch)
         if job.fits:
             check_pixels(*shapes, form=spec.form, resize=spec.resize)
+            check_memory(*shapes, form=spec.form, limit=memory_limit(self._device))
         return job
 
     @staticmethod
