@@ -20,6 +20,7 @@ from weightscape.models.taps import first_tensor, tensor_or_none
 def activations(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """Keep copies of the activations at layers while a network is used; each forward pass replaces those before.
 
+    >>> import torch
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(inplace=True))
     >>> with activations(model, ["0", "1"]) as found:
     ...     outputs = model(torch.randn(4, 2))
