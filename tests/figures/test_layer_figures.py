@@ -148,3 +148,11 @@ def test_similarities_share_a_panel_and_distances_have_their_own() -> None:
 def test_a_table_of_the_library_names_networks_by_label() -> None:
     table = comparisons(PAIRS).rename(columns={"source.seed": "source", "target.seed": "target"})
     assert "Mean of 6 pairs of 4 networks" in draw("similarity-curve", {"table": table}).figure.get_supxlabel()
+
+
+def test_networks_are_known_by_whatever_settings_tell_them_apart() -> None:
+    names = {"source.seed": "source.init_seed", "target.seed": "target.init_seed"}
+    table = comparisons(PAIRS).rename(columns=names).assign(**{"source.weights.seed": 0, "target.weights.seed": 0})
+    numbers = draw("layer-matrix", {"table": table}).numbers
+    assert set(numbers["networks"]) == {4}
+    assert numbers["low"].notna().all()

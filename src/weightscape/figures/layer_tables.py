@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from weightscape.figures.numbers import DONE, labelled, pair_columns, require
+from weightscape.figures.numbers import DONE, labelled, require
 from weightscape.figures.registry import FigureError
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def comparisons(
         raise FigureError(f"The table has no measure {wrong[0]!r}; it has: {', '.join(there)}.")
     if measures is not None:
         frame = frame.loc[frame["measure"].isin(measures) | frame["failed"]]
-    first, second = _network_columns(frame)
-    frame = frame.assign(first=frame[first] if first else "first", second=frame[second] if second else "second")
+    first, second = _networks(frame)
+    frame = frame.assign(first=first, second=second)
     for column in ("low", "high", "null", "source_depth", "target_depth"):
         if column not in frame.columns:
             frame[column] = float("nan")
@@ -59,11 +59,26 @@ def _failed_pairs(rows: Table | None, by: str | Sequence[str]) -> Table | None:
     return rows if all(column in rows.columns for column in wanted) else None
 
 
-def _network_columns(frame: pandas.DataFrame) -> tuple[str, str]:
-    """Return the columns that name the two networks of a pair; empty where a table is of one pair."""
+def _networks(frame: pandas.DataFrame) -> tuple[list[str], list[str]]:
+    """Return a name for the two networks of each row, the same for the same network in either place.
+
+    A network is known by its label, or by all its settings in the table, the columns ``source.…`` and ``target.…``.
+    """
     if {"source", "target"} <= set(frame.columns):
-        return "source", "target"
-    return pair_columns(frame)
+        return list(frame["source"].astype(str)), list(frame["target"].astype(str))
+    settings = {role: _settings(frame, role) for role in ("source", "target")}
+    common = [name for name in settings["source"] if name in settings["target"]]
+    if not common:
+        return ["first"] * len(frame), ["second"] * len(frame)
+    rows = [frame[[columns[name] for name in common]].itertuples(index=False) for columns in settings.values()]
+    first, second = ([repr([str(value) for value in row]) for row in side] for side in rows)
+    return first, second
+
+
+def _settings(frame: pandas.DataFrame, role: str) -> dict[str, str]:
+    """Return the columns with the settings of a network by what follows its role: ``seed`` of ``start.source.seed``."""
+    parts = {str(column): str(column).split(".") for column in frame.columns}
+    return {".".join(of[of.index(role) + 1 :]): column for column, of in parts.items() if role in of[:-1]}
 
 
 def layer_order(frame: pandas.DataFrame, side: str) -> list[str]:
