@@ -1,7 +1,7 @@
 """Stitching two Tiny10 beside the usual way (``usual_stitching.py``): fits, steps, and a study of eight layers.
 
-Run: ``WEIGHTSCAPE_DATA=... python benchmarks/stitching.py`` (several minutes); ``--rounds 1 --epochs 1 --images 512
---name quick`` for a quick look. Writes ``results/stitching.json``.
+Run: ``WEIGHTSCAPE_DATA=... python benchmarks/stitching.py --part fit`` (seconds), ``step`` (half a minute) and
+``study`` (some minutes). Writes ``results/stitching-PART.json``.
 
 Three questions, each answered by processes that take turns, with the median of the ratios of neighbouring rounds:
 
@@ -11,7 +11,7 @@ Three questions, each answered by processes that take turns, with the median of 
   and the rest of the back network on features that are kept. The teacher's logits are given to both. (The usual loop
   that runs the back network once more for them, as the published code does, is measured besides.)
 - *study*: stitches at bn1 to bn8 of one pair, without augmentation, scored on test images: eight runs of the usual
-  loop, and one call. Ours measures more (likeness of activations, thresholds), which counts.
+  loop, and one call. What only our side measures (likeness of activations on probe images, thresholds) is left out.
 
 Values are compared first: weights and predictions of the fits, the loss and the stitch after steps, accuracies of the
 studies. The operations of a step are counted, and the bytes that it reads at least; a large matrix product and a copy
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,8 @@ FITTED, STEPPED = "bn3", ("bn3", "bn7")
 BATCH, FIT_IMAGES, TEST_IMAGES = 128, 1000, 1000
 STEPS = {"bn3": 20, "bn7": 40}
 """Steps of one turn."""
+_REST = 0.5
+"""Seconds between two turns, in which the threads of the side before fall asleep: they wait busily for more work."""
 GOALS = {"fit bn3": 5.0, "step bn3": 2.5, "step bn7": 20.0, "study": 4.0}
 
 
@@ -226,7 +229,9 @@ def _pixels(given: Material, layer: str) -> int:
 
 def our_study(given: Material, epochs: int) -> dict[str, float]:
     """Train and score the stitches of all layers in one call; return the accuracies."""
-    made = train_stitches(*given.networks, given.dataset(), [spec_of(layer, epochs) for layer in LAYERS])
+    made = train_stitches(
+        *given.networks, given.dataset(), [spec_of(layer, epochs) for layer in LAYERS], probe=8, thresholds=()
+    )
     return {layer: result.accuracy for layer, result in zip(LAYERS, made.results, strict=True)}
 
 
@@ -278,7 +283,10 @@ def compare(question: str, sides: tuple[str, ...], *, rounds: int, arguments: tu
     rows = []
     for turn in range(rounds):
         order = range(len(sides)) if turn % 2 else range(len(sides) - 1, -1, -1)
-        taken = {place: processes[place].run() for place in order}
+        taken = {}
+        for place in order:
+            time.sleep(_REST)
+            taken[place] = processes[place].run()
         rows.append([taken[place] for place in range(len(sides))])
     for process in processes:
         process.close()
@@ -319,11 +327,11 @@ def fit_limit(result: dict[str, Any], rate: float) -> dict[str, float]:
 def main() -> None:
     """Measure and write the results, or serve one side."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--study-rounds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=2560, help="training images of steps and studies")
-    parser.add_argument("--epochs", type=int, default=15, help="of a study")
-    parser.add_argument("--name", default="stitching", help="of the file of results")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=1024, help="training images of steps and studies")
+    parser.add_argument("--epochs", type=int, default=8, help="of a study")
+    parser.add_argument("--part", choices=("fit", "step", "study"), default="study")
+    parser.add_argument("--name", help="of the file of results")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
@@ -331,45 +339,56 @@ def main() -> None:
         return
     given = material("tiny10", train=options.images, test=TEST_IMAGES)
     arguments = ("--images", str(options.images), "--epochs", str(options.epochs))
-    rates, results = [gemm_rate()], {}
-    values = {"fit bn3": same_fit(given), **{f"step {layer}": same_steps(given, layer) for layer in STEPPED}}
-    costs = {layer: step_cost(given, layer) for layer in STEPPED}
-    results["fit bn3"] = compare("fit bn3", ("fit-ours", "fit-usual"), rounds=options.rounds, arguments=arguments)
-    rates.append(gemm_rate())
-    for layer in STEPPED:
-        sides = (f"step-ours-{layer}", f"step-usual-{layer}", f"step-again-{layer}")
-        found = compare(f"step {layer}", sides, rounds=options.rounds, arguments=arguments)
-        rates.append(gemm_rate())
-        milliseconds = {name: 1000 * found.pop(name) / STEPS[layer] for name in ("our_seconds", "usual_seconds")}
-        found |= {f"{name.partition('_')[0]}_milliseconds": round(value, 2) for name, value in milliseconds.items()}
-        rate = costs[layer]["our MFLOP"] / milliseconds["our_seconds"]
-        found |= {"our_GFLOP/s": round(rate, 1), "our_share_of_GEMM_rate": round(rate / statistics.median(rates), 3)}
-        results[f"step {layer}"] = {**found, **costs[layer]}
-    epochs = min(options.epochs, 2)
-    begin = beginnings(given, epochs)
-    accuracies = {"ours": our_study(given, epochs), "usual": usual_study(given, begin, epochs)}
-    values["study"] = {
-        f"accuracy after {epochs} epochs": accuracies,
-        "largest difference": max(abs(accuracies["ours"][layer] - accuracies["usual"][layer]) for layer in LAYERS),
-    }
-    study = compare("study", ("study-ours", "study-usual"), rounds=options.study_rounds, arguments=arguments)
-    steps = len(LAYERS) * options.epochs * (options.images // BATCH)
-    results["study"] = {**study, "layers": len(LAYERS), "epochs": options.epochs, "steps": steps}
-    rates.append(gemm_rate())
-    rate = statistics.median(rates)
-    results["fit bn3"] |= fit_limit(results["fit bn3"], rate)
+    measure = {"fit": measure_fit, "step": measure_steps, "study": measure_study}[options.part]
+    results, values = measure(given, options, arguments)
     write_results(
-        options.name,
+        options.name or f"stitching-{options.part}",
         {
             "results": results,
             "values": values,
             "material": given.where,
             "training images": options.images,
             "threads": torch.get_num_threads(),
-            "GEMM_GFLOP/s": round(rate, 1),
+            "GEMM_GFLOP/s": round(gemm_rate(), 1),
             "copy_GB/s": round(copy_rate(), 1),
         },
     )
+
+
+def measure_fit(given: Material, options: argparse.Namespace, arguments: tuple[str, ...]) -> tuple[Any, Any]:
+    """Return the results and the values of the fits."""
+    values = same_fit(given)
+    found = compare("fit bn3", ("fit-ours", "fit-usual"), rounds=options.rounds, arguments=arguments)
+    return found | fit_limit(found, gemm_rate()), values
+
+
+def measure_steps(given: Material, options: argparse.Namespace, arguments: tuple[str, ...]) -> tuple[Any, Any]:
+    """Return the results and the values of the steps."""
+    results, values = {}, {layer: same_steps(given, layer) for layer in STEPPED}
+    for layer in STEPPED:
+        sides = (f"step-ours-{layer}", f"step-usual-{layer}", f"step-again-{layer}")
+        found = compare(f"step {layer}", sides, rounds=options.rounds, arguments=arguments)
+        milliseconds = {name: 1000 * found.pop(name) / STEPS[layer] for name in ("our_seconds", "usual_seconds")}
+        found |= {f"{name.partition('_')[0]}_milliseconds": round(value, 2) for name, value in milliseconds.items()}
+        cost = step_cost(given, layer)
+        rate = cost["our MFLOP"] / milliseconds["our_seconds"]
+        found |= {"our_GFLOP/s": round(rate, 1), "our_share_of_GEMM_rate": round(rate / gemm_rate(), 3)}
+        results[layer] = {**found, **cost}
+    return results, values
+
+
+def measure_study(given: Material, options: argparse.Namespace, arguments: tuple[str, ...]) -> tuple[Any, Any]:
+    """Return the results and the values of the studies."""
+    epochs = min(options.epochs, 2)
+    accuracies = {"ours": our_study(given, epochs), "usual": usual_study(given, beginnings(given, epochs), epochs)}
+    values = {
+        f"accuracy after {epochs} epochs": accuracies,
+        "largest difference": max(abs(accuracies["ours"][layer] - accuracies["usual"][layer]) for layer in LAYERS),
+    }
+    print(values, flush=True)
+    study = compare("study", ("study-ours", "study-usual"), rounds=options.rounds, arguments=arguments)
+    steps = len(LAYERS) * options.epochs * (options.images // BATCH)
+    return {**study, "layers": len(LAYERS), "epochs": options.epochs, "steps": steps}, values
 
 
 if __name__ == "__main__":
