@@ -93,8 +93,8 @@ def _likeness(metrics: Mapping[str, Any]) -> str:
     share = metrics["r2"]
     explained = "" if share is None else f" The stitch explains {_percent(share)} of the variance of its channels."
     return (
-        f"On {metrics['probe_images']:,} probe images, the linear CKA of the stitch's output with the back network's own "
-        f"activation is {cka:.4f}{moved}{bare}.{explained}"
+        f"On {metrics['probe_images']:,} probe images, the linear CKA of the stitch's output with the back network's "
+        f"own activation is {cka:.4f}{moved}{bare}.{explained}"
     )
 
 
