@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from weightscape.errors import DataError
 from weightscape.landscape.barrier import Measured, measure
-from weightscape.similarity.mistakes import SharedMistakes, shared_mistakes
 from weightscape.landscape.result import Diagnosis
 from weightscape.landscape.scores import Scores
 from weightscape.landscape.settings import BatchNorm
 from weightscape.seeds import stream
+from weightscape.similarity.mistakes import SharedMistakes, shared_mistakes
 from weightscape.symmetry.alignment import Alignment, Method, match
 from weightscape.training.layout import private_copy
 from weightscape.weights.pairs import Network, as_pair
