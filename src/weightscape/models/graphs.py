@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,24 +146,21 @@ def _first_tensor_of(output: Any) -> fx.Node:
 
 
 def _ancestors(node: fx.Node) -> set[fx.Node]:
-    found: set[fx.Node] = set()
-    waiting = list(node.all_input_nodes)
-    while waiting:
-        one = waiting.pop()
-        if one not in found:
-            found.add(one)
-            waiting.extend(one.all_input_nodes)
-    return found
+    return _reached(node, lambda one: one.all_input_nodes)
 
 
 def _dependents(node: fx.Node) -> set[fx.Node]:
+    return _reached(node, lambda one: one.users)
+
+
+def _reached(node: fx.Node, following: Callable[[fx.Node], Iterable[fx.Node]]) -> set[fx.Node]:
     found: set[fx.Node] = set()
-    waiting = list(node.users)
+    waiting = list(following(node))
     while waiting:
         one = waiting.pop()
         if one not in found:
             found.add(one)
-            waiting.extend(one.users)
+            waiting.extend(following(one))
     return found
 
 
@@ -195,13 +192,19 @@ def _sorted_by_value(
             if once.shape[:1] != example.shape[:1] or doubled.shape[:1] != twice.shape[:1]:
                 raise CutError(f"the value {node} that skips the cut is no batch")
             kept.append(node)
-        elif once == doubled:
+        elif _holds_no_tensor(once) and once == doubled:
             replaced[node] = _constant(once)
         elif (once, doubled) == (len(example), len(twice)):
             replaced[node] = _batch_size
         else:
             raise CutError(f"the value {node} that skips the cut depends on the batch")
     return kept, replaced
+
+
+def _holds_no_tensor(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_holds_no_tensor, value))
+    return value is None or isinstance(value, int | float | str | slice | torch.dtype | torch.device)
 
 
 def _constant(value: Any) -> Callable[[fx.Graph, fx.Node], Any]:

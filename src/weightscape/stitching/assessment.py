@@ -157,10 +157,10 @@ def _geometry(activation: Tensor) -> Geometry:
 
 
 def _alike(first: Geometry, second: Geometry) -> Likeness:
-    return Likeness(_measured("linear-cka", first, second), _measured("linear-cka-debiased", first, second))
+    return Likeness(measured("linear-cka", first, second), measured("linear-cka-debiased", first, second))
 
 
-def _measured(name: str, first: Geometry, second: Geometry) -> float | None:
+def measured(name: str, first: Geometry, second: Geometry) -> float | None:
     """Return a measure, None where it has no value: a constant activation, too few images."""
     try:
         return find_measure(name).from_grams(first, second)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from weightscape.errors import ModelError
-from weightscape.models.addresses import LayerAddress, find_layers
+from weightscape.models.addresses import find_layers
 from weightscape.models.cutting import Back, back_of, front_of
-from weightscape.models.taps import tapped
+from weightscape.similarity.watching import activations
 from weightscape.training.layout import memory_format, place, private_copy
 
 Features: TypeAlias = dict[str, Tensor]
@@ -196,20 +194,13 @@ def _frozen(network: nn.Module, device: torch.device) -> nn.Module:
     return private_copy(network, device).eval().requires_grad_(False)
 
 
-def _captured(network: nn.Module, layers: Iterable[str], inputs: Tensor) -> tuple[Features, Tensor]:
+def _captured(network: nn.Module, layers: Sequence[str], inputs: Tensor) -> tuple[Features, Tensor]:
     """Run a network and return copies of what is at some layers, and its output.
 
     Raises:
         ModelError: If the output is no tensor.
     """
-    seen: Features = {}
-
-    def keep(layer: str, value: Tensor) -> None:
-        seen[layer] = value.clone()  # an operation in place may write over it
-
-    with ExitStack() as taps:
-        for layer in layers:
-            taps.enter_context(tapped(network, LayerAddress.parse(layer), partial(keep, layer)))
+    with activations(network, layers) as seen:
         output = network(inputs)
     if not isinstance(output, Tensor):
         raise ModelError(f"Expected a network that returns logits, received {type(output).__name__} from it.")

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from weightscape.errors import DataError, Interrupted
 from weightscape.similarity.geometry import Geometry
-from weightscape.similarity.measure import find_measure
 from weightscape.similarity.memory import MEMORY_LIMIT, in_words
+from weightscape.stitching.assessment import measured
 from weightscape.stitching.direct.settings import Form
 from weightscape.stitching.direct.stitch import DirectStitch
 from weightscape.stitching.direct.sums import site_moments
@@ -84,13 +84,13 @@ def compare_on(
         front = StitchedRows(_activation(pair, probe, Wanted(front_layers=(layer,)), should_stop), form)
         for site in (site for site in stitches if site.front_layer == layer):
             back = backs[site.back_layer]
-            unstitched = _measured("linear-cka", front.plain, back)
+            unstitched = measured("linear-cka", front.plain, back)
             found[site] = [
                 Likeness(
                     r2=stitch.explained(moments[site]),
                     l2=stitch.mean_squared_error(moments[site]),
-                    cka=_measured("linear-cka", rows, back),
-                    cka_debiased=_measured("linear-cka-debiased", rows, back),
+                    cka=measured("linear-cka", rows, back),
+                    cka_debiased=measured("linear-cka-debiased", rows, back),
                     cka_unstitched=unstitched,
                 )
                 for stitch in stitches[site]
@@ -168,13 +168,6 @@ class StitchedRows:
             part = (part if root is None else part @ root).flatten(1)
             found += (part @ part.T).double()
         return found
-
-
-def _measured(name: str, first: Geometry, second: Geometry) -> float | None:
-    try:
-        return find_measure(name).from_grams(first, second)
-    except DataError:
-        return None
 
 
 def _pixels(activation: Tensor) -> Tensor:
