@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import product
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from weightscape.batches import Batch, BatchSource, Forward
 from weightscape.errors import DataError
-from weightscape.seeds import stream
 from weightscape.similarity.grams import Gram, StreamedGrams
 from weightscape.similarity.memory import MEMORY_LIMIT, check_memory
-from weightscape.similarity.moments import Moments, StreamedMoments
+from weightscape.similarity.pair_moments import PairMoments, Place, StreamedPairMoments
 from weightscape.similarity.passing import LayerPatterns, Step, passing
 from weightscape.similarity.probe import InputHash, Probe
 from weightscape.similarity.rows import as_rows
 from weightscape.similarity.settings import Form
 
-Place = tuple[int, int]
-"""Positions of a layer of the first and of the second network."""
 Progress = Callable[[int, int], None]
-_MOST_UNITS = 6000
-"""Units of both layers together beyond which their moments take more than half a gigabyte."""
 
 
 @dataclass(frozen=True)
@@ -85,21 +79,6 @@ def width_of(shape: Sequence[int], form: str) -> int:
     return math.prod(shape) if form == "features" else shape[0]
 
 
-@dataclass
-class PairMoments:
-    """Joint moments of the layers of two networks.
-
-    Attributes:
-        found: Moments by place.
-        nulls: Moments of shuffled pairs by place.
-        refused: Why there are none, by place.
-    """
-
-    found: dict[Place, Moments] = field(default_factory=dict)
-    nulls: dict[Place, list[Moments]] = field(default_factory=dict)
-    refused: dict[Place, str] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class Collected:
     """All that measures need, of all networks.
@@ -145,10 +124,14 @@ def collect(
         ModelError: If a layer does not exist or is not called.
     """
     names, modules = list(networks), list(networks.values())
-    joint = wanted.moments is not None
+    form = wanted.moments
+    joint = form is not None
     groups = [list(range(len(names)))] if joint else [[place] for place in range(len(names))]
     gatherers = [_Gatherer(name, wanted, limit=limit // (len(names) if joint else 1)) for name in names]
-    moments = {pair: _MomentsOfPair(wanted) for pair in pairs} if joint else {}
+    moments: dict[Place, StreamedPairMoments] = {}
+    if form is not None:
+        options = {"shuffles": wanted.shuffles, "seed": wanted.seed}
+        moments = {pair: StreamedPairMoments(form, **options) for pair in pairs}
     for done, group in enumerate(groups):
         progress(done, len(groups))
         chosen = [modules[place] for place in group]
@@ -217,63 +200,6 @@ def _labels_of(batch: Batch) -> Iterator[Tensor]:
     targets = batch.targets
     if batch.labelled and isinstance(targets, Tensor) and targets.ndim == 1 and not targets.is_floating_point():
         yield targets.cpu()
-
-
-class _MomentsOfPair:
-    """Streams the joint moments of all pairs of layers of two networks."""
-
-    def __init__(self, wanted: Wanted) -> None:
-        assert wanted.moments is not None
-        self._form, self._wanted = wanted.moments, wanted
-        self._sums: dict[Place, StreamedMoments] = {}
-        self._nulls: dict[Place, list[StreamedMoments]] = {}
-        self._refused: dict[Place, str] = {}
-
-    def add(self, first: Mapping[str, Tensor], second: Mapping[str, Tensor], number: int) -> None:
-        one, other = ([_shaped(raw, self._form) for raw in side.values()] for side in (first, second))
-        names = list(product(first, second))
-        orders = self._orders(len(one[0]), number)
-        for place, (layer, partner) in zip(product(range(len(one)), range(len(other))), names, strict=True):
-            if place not in self._refused and (reason := _obstacle(one[place[0]], other[place[1]], layer, partner)):
-                self._refused[place] = reason
-            if place in self._refused:
-                continue
-            self._sums.setdefault(place, StreamedMoments()).add(one[place[0]], other[place[1]])
-            shuffled = self._nulls.setdefault(place, [StreamedMoments() for _ in orders])
-            for order, streamed in zip(orders, shuffled, strict=True):
-                streamed.add(one[place[0]], other[place[1]][order])
-
-    def _orders(self, count: int, number: int) -> list[Tensor]:
-        seed = self._wanted.seed
-        drawn = range(self._wanted.shuffles)
-        return [torch.randperm(count, generator=stream(seed, "subset", "null", index, number)) for index in drawn]
-
-    def result(self) -> PairMoments:
-        found = {place: streamed.result() for place, streamed in self._sums.items()}
-        nulls = {place: [one.result() for one in several] for place, several in self._nulls.items()}
-        return PairMoments(found, nulls, self._refused)
-
-
-def _shaped(raw: Tensor, form: Form) -> Tensor:
-    """Return maps as they are where each pixel is a sample, else rows."""
-    return raw if form == "pixels" else as_rows(raw, form)
-
-
-def _obstacle(first: Tensor, second: Tensor, layer: str, partner: str) -> str:
-    """Return why two layers have no joint moments; empty where they have."""
-    if first.shape[2:] != second.shape[2:]:
-        shapes = " and ".join("x".join(map(str, one.shape[1:])) for one in (first, second))
-        return (
-            f"The maps of {layer} and {partner} are {shapes}: their pixels do not correspond. Take form pooled, or a "
-            "measure of images such as linear-cka-debiased."
-        )
-    units = first.shape[1] + second.shape[1]
-    if units > _MOST_UNITS:
-        return (
-            f"The rows of {layer} and {partner} have {units:,} units together, too many for a measure of channels. "
-            "Take form pixels or pooled."
-        )
-    return ""
 
 
 def labels_of(side: Side) -> Tensor:
