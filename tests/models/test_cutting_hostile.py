@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import pytest
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from weightscape.errors import ModelError
 from weightscape.models.cutting import back_of, front_of
+from weightscape.training.layout import private_copy
 
 IMAGES = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -248,3 +250,70 @@ def test_a_network_that_answers_differently_every_time_is_refused() -> None:
 
     with pytest.raises(ModelError, match="equal inputs give equal outputs"):
         back_of(Random(), "first", example=torch.randn(4, 4))
+
+
+class Pair(nn.Module):
+    """Returns two tensors."""
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        return inputs, 2 * inputs
+
+
+class Product(nn.Module):
+    """Takes a tensor and a pair."""
+
+    def forward(self, inputs: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
+        return inputs + pair[0] * pair[1]
+
+
+class PairAround(nn.Module):
+    """A pair of tensors goes around the layer ``cut``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair, self.cut, self.product, self.last = Pair(), nn.Linear(4, 4), Product(), nn.Linear(4, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        pair = self.pair(inputs)
+        return self.last(self.product(self.cut(inputs), pair))
+
+
+def test_a_pair_of_tensors_around_the_cut_is_left_to_hooks() -> None:
+    assert check_cut(generic(PairAround()), "cut", torch.randn(5, 4)).method == "hooks"
+
+
+class Keeping(nn.Module):
+    """Keeps an activation of its last pass, with the graph of its gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.kept = self.first(inputs)
+        return self.last(self.kept.relu())
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_networks_that_keep_results_of_a_pass_with_gradients_are_cut_and_copied() -> None:
+    inputs = torch.randn(5, 4)
+    normed = nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 4)), nn.ReLU(), nn.Linear(4, 3))
+    for model, layer in ((Keeping(), "first"), (normed, "0")):
+        model(inputs).sum().backward()
+        front, back = front_of(model, layer, example=inputs), back_of(model, layer, example=inputs)
+        torch.testing.assert_close(back(front(inputs), inputs), model(inputs))
+        torch.testing.assert_close(private_copy(model, "cpu")(inputs), model(inputs))
+
+
+def test_what_cannot_be_copied_is_said() -> None:
+    class Counter:
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+
+        def count(self, *_: object) -> None:
+            pass
+
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    model[0].register_forward_hook(Counter().count)
+    with pytest.raises(ModelError, match="The Sequential cannot be copied"):
+        front_of(model, "0", example=torch.randn(2, 4))

@@ -7,8 +7,8 @@ network, also with another activation put in at the layer.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -24,6 +24,7 @@ from weightscape.models.graphs import NO_EFFECT, CutError, Split, split_graph
 from weightscape.models.hooked import HookedBack, HookedFront, Inputs
 from weightscape.models.taps import tapped
 from weightscape.seeds import stream
+from weightscape.weights.duplicates import duplicate_of
 from weightscape.weights.modes import evaluation_mode
 
 Method: TypeAlias = Literal["graph", "hooks"]
@@ -162,7 +163,7 @@ def _shared_copy(model: nn.Module, trainable: bool, *, inplace: bool) -> nn.Modu
     memo: dict[int, object] = {id(buffer): buffer for buffer in model.buffers()}
     for parameter in model.parameters():
         memo[id(parameter)] = parameter if trainable else nn.Parameter(parameter.detach(), requires_grad=False)
-    duplicate = copy.deepcopy(model, memo)
+    duplicate = duplicate_of(model, memo)
     for module in duplicate.modules():
         if not inplace and getattr(module, "inplace", False) is True:
             module.inplace = False  # type: ignore[assignment]
@@ -170,6 +171,28 @@ def _shared_copy(model: nn.Module, trainable: bool, *, inplace: bool) -> nn.Modu
 
 
 def _by_graph(
+    duplicate: nn.Module, address: LayerAddress, example: Tensor, shape: tuple[int, ...], *, fine: bool
+) -> _Parts:
+    with _running():
+        return _parts_of_graph(duplicate, address, example, shape, fine=fine)
+
+
+@contextmanager
+def _running() -> Iterator[None]:
+    """Turn whatever stops a part of a network into a reason to cut in another way.
+
+    Raises:
+        CutError: If a part does not run.
+    """
+    try:
+        yield
+    except CutError:
+        raise
+    except Exception as error:
+        raise CutError(f"a part of it does not run: {type(error).__name__}: {error}") from error
+
+
+def _parts_of_graph(
     duplicate: nn.Module, address: LayerAddress, example: Tensor, shape: tuple[int, ...], *, fine: bool
 ) -> _Parts:
     parts = split_graph(duplicate, address, example, fine=fine)
@@ -224,16 +247,17 @@ def _proved(parts: _Parts, reference: _Reference, example: Tensor) -> _Parts:
     """Return the parts if they agree with the whole network.
 
     Raises:
-        CutError: If they do not.
+        CutError: If they do not, or do not run.
     """
     if example.is_meta:
         return parts
-    agree = {
-        "its front": (parts.front(example), reference.activation),
-        "its back": (parts.back(reference.activation, example), reference.outputs),
-        "its back with another activation": (parts.back(reference.other, example), reference.outputs_of_other),
-        "its back in one": (parts.back.whole(reference.other, example), reference.outputs_of_other),
-    }
+    with _running():
+        agree = {
+            "its front": (parts.front(example), reference.activation),
+            "its back": (parts.back(reference.activation, example), reference.outputs),
+            "its back with another activation": (parts.back(reference.other, example), reference.outputs_of_other),
+            "its back in one": (parts.back.whole(reference.other, example), reference.outputs_of_other),
+        }
     for name, (one, other) in agree.items():
         if not _close(one, other):
             raise CutError(f"{name} does not agree with the whole network")

@@ -66,7 +66,18 @@ def of_moments(measure: Measure, moments: JointMoments, **options: Any) -> float
     check_options(measure, options)
     function = measure.function_of("moments")
     _check_count(measure, moments.count)
+    _check_finite(moments)
     return measure.clipped(function(moments, **options))
+
+
+def _check_finite(moments: JointMoments) -> None:
+    sides = ((moments.first_mean, moments.first), (moments.second_mean, moments.second))
+    for name, (mean, sums) in zip(_NAMES, sides, strict=True):
+        if not bool(torch.isfinite(mean).all() and torch.isfinite(sums).all()):
+            raise DataError(
+                f"Expected finite numbers, but sums over {name} are NaN or infinite. Activations above 65504 overflow "
+                "half precision: capture them in float32; else look for where the network diverged."
+            )
 
 
 def similarity_matrix(

@@ -40,18 +40,40 @@ def gram_cells(
     """
     check_options(measure, options)
     for gram in (*first, *second):
-        check_pair(measure, Geometry.of_gram(first[0]), Geometry.of_gram(gram))
+        check_pair(measure, _unchecked(first[0]), _unchecked(gram))
     if measure.vectors and asked.intervals is None and asked.batch is None:
         return _products(measure, first, second, options=options, asked=asked)
-    one, other = ([Geometry.of_gram(gram) for gram in side] for side in (first, second))
+    one, other = ([_geometry_or_error(gram) for gram in side] for side in (first, second))
 
     def compute(row: int, column: int) -> dict[str, float]:
-        pair = one[row], other[column]
+        pair = _usable(one[row]), _usable(other[column])
         if asked.batch is not None:
             return _mean_over_batches(measure, *pair, options, asked)
         return cell_values(measure, *pair, options=options, asked=asked)
 
     return Cells.empty(len(one), len(other)).fill(compute)
+
+
+def _unchecked(gram: StoredGram) -> Geometry:
+    """Return a geometry that says of which samples a Gram matrix is, whatever its numbers."""
+    return Geometry(gram=gram.matrix, width=gram.width, fingerprint=gram.fingerprint)
+
+
+def _geometry_or_error(gram: StoredGram) -> Geometry | DataError:
+    try:
+        return Geometry.of_gram(gram)
+    except DataError as error:
+        return error
+
+
+def _permuted(layer: Geometry | DataError, order: Tensor) -> Geometry | DataError:
+    return layer if isinstance(layer, DataError) else layer.permuted(order)
+
+
+def _usable(layer: Geometry | DataError) -> Geometry:
+    if isinstance(layer, DataError):
+        raise layer
+    return layer
 
 
 def _products(
@@ -69,7 +91,7 @@ def _products(
     """
     cells = Cells.empty(len(first), len(second))
     (rows, row_messages), (columns, column_messages) = (
-        layer_vectors(measure, map(Geometry.of_gram, side), options) for side in (first, second)
+        layer_vectors(measure, map(_geometry_or_error, side), options) for side in (first, second)
     )
     for side in (rows, columns):
         if bool(side.isnan().all()):
@@ -87,20 +109,21 @@ def _products(
 
 
 def layer_vectors(
-    measure: Measure, layers: Iterable[Geometry], options: Mapping[str, Any]
+    measure: Measure, layers: Iterable[Geometry | DataError], options: Mapping[str, Any]
 ) -> tuple[Tensor, dict[int, str]]:
     """Return the vectors whose inner products are the measure ``(layers, k)``, and why layers have none.
 
     Args:
         measure: The measure.
-        layers: Geometries, best made as they are asked for: what each keeps is gone before the next one.
+        layers: Geometries, or why there are none; best made as they are asked for: what each keeps is gone before the
+            next one.
         options: Options of the measure.
     """
     found: list[Tensor | None] = []
     messages: dict[int, str] = {}
     for place, layer in enumerate(layers):
         try:
-            found.append(measure.vectors[0](layer, **options))
+            found.append(measure.vectors[0](_usable(layer), **options))
         except DataError as error:
             messages[place] = str(error)
             found.append(None)
@@ -121,7 +144,7 @@ def _shuffled(
     if "sample-permutation" in measure.invariances and columns.shape[1] == n * n:
         moved = torch.stack([column.view(n, n)[order][:, order].reshape(-1) for column in columns])
     else:
-        moved = layer_vectors(measure, (Geometry.of_gram(gram).permuted(order) for gram in second), options)[0]
+        moved = layer_vectors(measure, (_permuted(_geometry_or_error(gram), order) for gram in second), options)[0]
     found: numpy.ndarray = (rows @ moved.T).clamp(measure.low, measure.high).cpu().numpy()
     return found
 

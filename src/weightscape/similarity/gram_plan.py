@@ -55,7 +55,7 @@ def plan_grams(
         ModelError: If a layer does not exist or is not called.
     """
     given = as_batches(batches, forward=forward, passes="equal")
-    first = next(iter(given), None)
+    first = next((batch for batch in given if batch.count), None)
     if first is None:
         raise DataError("Expected at least one batch of inputs, received none.")
     count = expected_count(given)

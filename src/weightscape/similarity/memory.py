@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sized
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from weightscape.batch_forms import Batch, as_batch
+from weightscape.batch_forms import Batch, as_batch, moved
 from weightscape.batches import Batches
 from weightscape.errors import DataError
 from weightscape.repeatable import Cuttable
@@ -53,7 +54,7 @@ def expected_count(batches: Any) -> int | None:
     if isinstance(source, Cuttable):
         return len(source) if isinstance(source, Sized) else None
     if isinstance(source, tuple | list):
-        return sum(as_batch(batch).count for batch in source)
+        return sum(as_batch(moved(batch, None, torch.preserve_format)).count for batch in source)
     if isinstance(source, DataLoader) and source.batch_size is not None and isinstance(source.sampler, Sized):
         count = len(source.sampler)
         return count - count % source.batch_size if source.drop_last else count

@@ -81,6 +81,8 @@ def passing(
     given = as_batches(batches, forward=forward, passes="equal" if order == "fixed" else "one")
     found: list[tuple[str, ...]] | None = None
     for batch in _cut(runs, given, layers):
+        if not batch.count:  # has nothing to show, and no activation a shape to tell
+            continue
         if found is None:
             described = [described_layers(*one, given, batch) for one in zip(runs, layers, strict=True)]
             check_memory(

@@ -6,6 +6,7 @@ of a batch is made the moment the layer is reached, in one product; all pairs of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -75,20 +76,24 @@ class StreamedProducts:
             names: Of the layers of both networks, for messages.
 
         Raises:
-            DataError: If there was no batch.
+            DataError: If there was no batch, or a layer is not finite.
             UndefinedMeasure: If a layer is constant in every batch.
         """
         if self._cross is None:
             raise DataError("Expected at least one batch of inputs, received none.")
-        dead = [
-            layer
+        known = [
+            (layer, square)
             for squares, layers in zip(self._squares, names, strict=True)
             for square, layer in zip(squares.tolist(), layers, strict=True)
-            if not square > 0
         ]
-        if dead:
+        if infinite := dict.fromkeys(layer for layer, square in known if not math.isfinite(square)):
+            raise DataError(
+                f"Expected finite numbers, but activations of {', '.join(infinite)} are NaN or infinite. Leave these "
+                "layers out, or look for where the network diverged."
+            )
+        if dead := dict.fromkeys(layer for layer, square in known if not square > 0):
             raise UndefinedMeasure(
-                f"The value is 0/0: in every batch, {', '.join(dict.fromkeys(dead))} is the same for all samples. "
+                f"The value is 0/0: in every batch, {', '.join(dead)} is the same for all samples. "
                 "Leave these layers out; in a trained network their units are dead."
             )
         one, other = (squares.sqrt() for squares in self._squares)
@@ -137,6 +142,8 @@ def streamed_cka(
     found: list[tuple[str, ...]] = []
     sums = StreamedProducts()
     for batch in given:
+        if not batch.count:
+            continue
         _check_count(batch)
         if not found:
             found = [tuple(described_layers(*one, given, batch)) for one in zip(networks, patterns, strict=True)]
@@ -180,13 +187,15 @@ def unbiased_gram(rows: Tensor) -> Tensor:
     for rows that are all the same.
     """
     precise = precise_dtype(rows.device)
+    if rows.dtype in {torch.float16, torch.bfloat16}:  # whose products overflow, or have no digits left
+        rows = rows.float()
     found = (rows @ rows.mT).to(precise)
     n, whole = len(rows), found.diagonal().sum()
     if not float(whole - found.sum() / n) > _LARGE_MEAN * float(whole):
-        centred = rows.to(precise)
-        centred = centred - centred.mean(dim=0)
+        exact = rows.to(precise)
+        centred = exact - exact.mean(dim=0)
         found = centred @ centred.mT
-        if not float(found.diagonal().sum()) > 8 * torch.finfo(precise).eps * float(whole):
+        if float(found.diagonal().sum()) <= 8 * torch.finfo(precise).eps * float(exact.square().sum()):
             return torch.zeros_like(found)
     found.fill_diagonal_(0)
     sums = found.sum(dim=0) / (n - 2)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from weightscape.weights.algebra import Weights
+from weightscape.weights.duplicates import duplicate_of
 
 
 def memory_format(model: nn.Module) -> torch.memory_format:
@@ -22,7 +22,7 @@ def memory_format(model: nn.Module) -> torch.memory_format:
 
 def private_copy(model: nn.Module, device: str | torch.device) -> nn.Module:
     """Return a copy of a model on `device`, in its fast memory layout."""
-    duplicate = copy.deepcopy(model).to(device)
+    duplicate = duplicate_of(model).to(device)
     return duplicate.to(memory_format=memory_format(model))  # type: ignore[call-overload, no-any-return]
 
 
