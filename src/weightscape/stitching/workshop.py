@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from weightscape.errors import DataError, Interrupted, WeightscapeError
-from weightscape.models.stitches import LowRankStitch, Stitch, make_stitch
-from weightscape.seeds import seeded
 from weightscape.stitching.assessment import Assessor
 from weightscape.stitching.features import (
     CachedFeatures,
@@ -26,11 +23,10 @@ from weightscape.stitching.features import (
     memory_limit,
     plan_passes,
 )
-from weightscape.stitching.fitting import check_memory, check_pixels, fit_moments
+from weightscape.stitching.fitting import fit_moments
 from weightscape.stitching.identity import PairIdentity
-from weightscape.stitching.initialisation import begin
-from weightscape.stitching.learner import StitchLearner, wanted_by
-from weightscape.stitching.masks import make_mask, needs_moments
+from weightscape.stitching.jobs import Job, make_job
+from weightscape.stitching.learner import StitchLearner
 from weightscape.stitching.outcome import Finished, result_of
 from weightscape.stitching.pair import Pair, Wanted
 from weightscape.stitching.result import StitchResult
@@ -39,25 +35,8 @@ from weightscape.stitching.stitch_run import StitchRun
 
 if TYPE_CHECKING:
     from weightscape.data.dataset import Dataset
-    from weightscape.similarity.moments import Moments
 
 Ended: TypeAlias = Callable[[int, StitchResult | WeightscapeError, str], None]
-
-
-@dataclass
-class _Job:
-    """A stitch that is to be made: number, settings, place, and where it begins."""
-
-    number: int
-    spec: StitchSpec
-    site: Site
-    stitch: Stitch
-    mask: Tensor | None = None
-
-    @property
-    def fits(self) -> bool:
-        """Whether it begins at something estimated on data."""
-        return self.spec.init == "ps_inv" or needs_moments(self.spec.mask)
 
 
 class Workshop:
@@ -113,93 +92,69 @@ class Workshop:
             members = [job for site in one.sites for job in jobs if job.site == site]
             self._make_pass(one, members, ended)
 
-    def _begun(self, ended: Ended) -> list[_Job]:
+    def _begun(self, ended: Ended) -> list[Job]:
         """Return the stitches at their beginning; those that cannot be made are told of."""
-        jobs: list[_Job] = []
+        jobs: list[Job] = []
         for number, spec in enumerate(self._specs):
             try:
-                jobs.append(self._job(number, spec))
+                jobs.append(make_job(number, spec, self._pair))
             except WeightscapeError as error:
                 ended(number, error, "")
         self._on_progress(0.0, "fitting")
-        sites = dict.fromkeys((job.site, job.spec.form, job.spec.resize) for job in jobs if job.fits)
+        sites = dict.fromkeys(job.moments_key for job in jobs if job.fits)
         moments = fit_moments(self._pair, self._dataset.train, list(sites), should_stop=self._should_stop)
-        begun: list[_Job] = []
+        begun: list[Job] = []
         for job in jobs:
-            fitted = moments.get((job.site, job.spec.form, job.spec.resize)) if job.fits else None
             try:
-                self._begin(job, fitted)
+                job.begin(moments.get(job.moments_key) if job.fits else None)
             except WeightscapeError as error:
                 ended(job.number, error, "")
             else:
                 begun.append(job)
         return begun
 
-    def _job(self, number: int, spec: StitchSpec) -> _Job:
-        site = Site(self._pair.front_layer(spec.front_layer), self._pair.back_layer(spec.entry))
-        shapes = self._pair.front_shape(site.front_layer), self._pair.back_cut(site.back_layer).shape
-        with seeded(spec.seed, "init", "stitch"):
-            stitch = make_stitch(*shapes, form=spec.form, rank=spec.rank, resize=spec.resize)
-        job = _Job(number, spec, site, stitch)
-        if job.fits:
-            check_pixels(*shapes, form=spec.form, resize=spec.resize)
-            check_memory(*shapes, form=spec.form, limit=memory_limit(self._device))
-        return job
-
-    @staticmethod
-    def _begin(job: _Job, moments: Moments | None) -> None:
-        spec, stitch = job.spec, job.stitch
-        if not isinstance(stitch, LowRankStitch):
-            outputs, inputs = stitch.weight.shape
-            job.mask = make_mask(spec.mask, outputs=outputs, inputs=inputs, moments=moments, seed=spec.seed)
-        begin(stitch, spec.init, mask=job.mask, moments=moments, seed=spec.seed)
-
-    def _passes(self, jobs: Sequence[_Job]) -> list[Pass]:
+    def _passes(self, jobs: Sequence[Job]) -> list[Pass]:
         wanted: dict[Site, Wanted] = {}
         for job in jobs:
-            wanted[job.site] = wanted.get(job.site, Wanted()) | self._wanted(job)
+            wanted[job.site] = wanted.get(job.site, Wanted()) | job.wanted
         example = self._dataset.train.normalised(slice(2)).to(self._device)
         images = len(self._dataset.train) + len(self._dataset.test)
         needs = {site: images * bytes_of(self._pair.features(example, what)) for site, what in wanted.items()}
         limit = memory_limit(self._device) if self._limit is None else self._limit
         return plan_passes(needs, limit=limit, augmented=is_augmented(self._dataset))
 
-    @staticmethod
-    def _wanted(job: _Job) -> Wanted:
-        return wanted_by(job.spec, job.site)
-
-    def _make_pass(self, one: Pass, jobs: Sequence[_Job], ended: Ended) -> None:
+    def _make_pass(self, one: Pass, jobs: Sequence[Job], ended: Ended) -> None:
         train, test = self._dataset.train, self._dataset.test
         everything = Wanted()
         for job in jobs:
-            everything |= self._wanted(job)
+            everything |= job.wanted
         at_test = Wanted(front_layers=everything.front_layers, sides=everything.sides)
         if not one.cached:
-            groups: dict[tuple[int, int], list[_Job]] = {}
+            groups: dict[tuple[int, int], list[Job]] = {}
             for job in jobs:
                 groups.setdefault((job.spec.seed, job.spec.batch_size), []).append(job)
             for group in groups.values():
                 wanted = Wanted()
                 for job in group:
-                    wanted |= self._wanted(job)
+                    wanted |= job.wanted
                 source = ComputedFeatures(self._pair, self._dataset, train, wanted)
-                self._make_group(group, source, lambda job: self._computed_test(job), "computed", ended)
+                self._make_group(group, source, self._computed_test, "computed", ended)
             return
         self._on_progress(self._share(), "running both networks once")
         kept = CachedFeatures(self._pair, train, everything, should_stop=self._should_stop)
         kept_test = CachedFeatures(self._pair, test, at_test, should_stop=self._should_stop)
         for job in jobs:
-            wanted = self._wanted(job)
-            self._make_group([job], kept.only(wanted), lambda job: kept_test.only(_test(job)), "cached", ended)
+            at_hand = kept.only(job.wanted)
+            self._make_group([job], at_hand, lambda job: kept_test.only(job.wanted_at_test), "cached", ended)
 
-    def _computed_test(self, job: _Job) -> Source:
-        return ComputedFeatures(self._pair, self._dataset, self._dataset.test, _test(job))
+    def _computed_test(self, job: Job) -> Source:
+        return ComputedFeatures(self._pair, self._dataset, self._dataset.test, job.wanted_at_test)
 
     def _make_group(
         self,
-        jobs: Sequence[_Job],
+        jobs: Sequence[Job],
         source: Source,
-        test: Callable[[_Job], Source],
+        test: Callable[[Job], Source],
         how: str,
         ended: Ended,
     ) -> None:
@@ -237,7 +192,7 @@ class Workshop:
             result = result_of(done, self._pair, self._assessor, test(job), thresholds=self._thresholds)
             ended(job.number, result, f"{how} features")
 
-    def _run(self, jobs: Sequence[_Job], source: Source) -> StitchRun:
+    def _run(self, jobs: Sequence[Job], source: Source) -> StitchRun:
         learners = [
             StitchLearner(
                 job.spec,
@@ -270,11 +225,7 @@ class Workshop:
     def _share(self, more: float = 0.0) -> float:
         return min(1.0, (self._epochs_done + more) / self._epochs_all)
 
-    def _tell(self, jobs: Sequence[_Job], done: int, total: int) -> None:
+    def _tell(self, jobs: Sequence[Job], done: int, total: int) -> None:
         share = self._share(sum(min(done, job.spec.epochs) for job in jobs))
         places = ", ".join(dict.fromkeys(job.site.front_layer for job in jobs))
         self._on_progress(share, f"{places}: epoch {done} of {total}")
-
-
-def _test(job: _Job) -> Wanted:
-    return Wanted(front_layers=(job.site.front_layer,), sides=(job.site.back_layer,))

@@ -1,0 +1,92 @@
+"""Stitches that are to be made: where each one stands, what it needs of the networks, and how it begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from weightscape.models.stitches import LowRankStitch, Stitch, make_stitch
+from weightscape.seeds import seeded
+from weightscape.stitching.features import Site, memory_limit
+from weightscape.stitching.fitting import check_memory, check_pixels
+from weightscape.stitching.initialisation import begin
+from weightscape.stitching.learner import wanted_by
+from weightscape.stitching.masks import make_mask, needs_moments
+from weightscape.stitching.pair import Pair, Wanted
+from weightscape.stitching.settings import Form, Resize, StitchSpec
+
+if TYPE_CHECKING:
+    from weightscape.similarity.moments import Moments
+
+
+@dataclass
+class Job:
+    """A stitch that is to be made.
+
+    Attributes:
+        number: Its place among the stitches that were asked for.
+        spec: Its settings.
+        site: The layers it stands between.
+        stitch: The stitch, on the CPU.
+        mask: True where an entry of its matrix may differ from 0 ``(C2, C1)``; None where all may.
+    """
+
+    number: int
+    spec: StitchSpec
+    site: Site
+    stitch: Stitch
+    mask: Tensor | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Whether it begins at something estimated on data."""
+        return self.spec.init == "ps_inv" or needs_moments(self.spec.mask)
+
+    @property
+    def moments_key(self) -> tuple[Site, Form, Resize]:
+        """What the moments that it begins with are of."""
+        return self.site, self.spec.form, self.spec.resize
+
+    @property
+    def wanted(self) -> Wanted:
+        """What its training needs of each batch."""
+        return wanted_by(self.spec, self.site)
+
+    @property
+    def wanted_at_test(self) -> Wanted:
+        """What its scores need of each batch."""
+        return Wanted(front_layers=(self.site.front_layer,), sides=(self.site.back_layer,))
+
+    def begin(self, moments: Moments | None) -> None:
+        """Set mask and stitch to where they begin, in place.
+
+        Args:
+            moments: Of the two layers on the training split, where it begins at something estimated on data.
+
+        Raises:
+            ModelError: If the layers have no such mask or initialisation.
+        """
+        spec, stitch = self.spec, self.stitch
+        if not isinstance(stitch, LowRankStitch):
+            outputs, inputs = stitch.weight.shape
+            self.mask = make_mask(spec.mask, outputs=outputs, inputs=inputs, moments=moments, seed=spec.seed)
+        begin(stitch, spec.init, mask=self.mask, moments=moments, seed=spec.seed)
+
+
+def make_job(number: int, spec: StitchSpec, pair: Pair) -> Job:
+    """Return a stitch that has not begun.
+
+    Raises:
+        ModelError: If a layer does not exist, or the two layers cannot be stitched or fitted so.
+    """
+    site = Site(pair.front_layer(spec.front_layer), pair.back_layer(spec.entry))
+    shapes = pair.front_shape(site.front_layer), pair.back_cut(site.back_layer).shape
+    with seeded(spec.seed, "init", "stitch"):
+        stitch = make_stitch(*shapes, form=spec.form, rank=spec.rank, resize=spec.resize)
+    job = Job(number, spec, site, stitch)
+    if job.fits:
+        check_pixels(*shapes, form=spec.form, resize=spec.resize)
+        check_memory(*shapes, form=spec.form, limit=memory_limit(pair.device))
+    return job
