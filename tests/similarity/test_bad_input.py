@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy
 import pytest
 import torch
 from torch import Tensor, nn
 
-from weightscape.errors import DataError
+from weightscape.errors import DataError, ModelError
 from weightscape.similarity.capture import capture
-from weightscape.similarity.comparison import compare
+from weightscape.similarity.comparison import compare, compare_all
 from weightscape.similarity.grams import grams
 from weightscape.similarity.measure import find_measure
 from weightscape.similarity.moments import StreamedMoments, joint_moments
+from weightscape.similarity.operations import _fits
+from weightscape.similarity.representation import represent
+from weightscape.similarity.settings import chosen
 from weightscape.similarity.streamed_cka import streamed_cka
 
 ROWS = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
@@ -98,3 +102,79 @@ def test_batches_without_any_sample_are_none() -> None:
 def test_arrays_of_numpy_are_batches() -> None:
     found = capture(network(0), [numpy.asarray(ROWS)], "0")["0"]
     assert torch.equal(found, capture(network(0), [ROWS], "0")["0"])
+
+
+@pytest.mark.parametrize("layers", ["", []])
+def test_no_layer_is_said_in_every_way_to_compare(layers: object) -> None:
+    model = network(0)
+    stored = represent(model, [ROWS])
+    for error, call in (
+        (ModelError, lambda: compare(model, model, [ROWS], layers=layers)),
+        (ModelError, lambda: represent(model, [ROWS], layers=layers)),
+        (ModelError, lambda: streamed_cka(model, model, [ROWS], layers=layers)),
+        (DataError, lambda: compare(stored, stored, layers=layers)),
+    ):
+        with pytest.raises(error, match=r"Expected .* layer.*, received none"):
+            call()
+
+
+def test_a_single_module_has_outputs_and_no_layers() -> None:
+    with pytest.raises(ModelError, match="a single module has none inside it"):
+        compare(network(0)[0], network(1)[0], [ROWS])
+    found = compare(network(0)[0], network(1)[0], [ROWS], measures="prediction-agreement").layers
+    assert list(found["source_layer"]) == ["output"]
+
+
+def test_the_table_of_stored_representations_says_their_form_and_width() -> None:
+    maps = torch.randn(12, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    model = nn.Sequential(nn.Conv2d(3, 5, 3))
+    pooled, features = (represent(model, [maps], form=form) for form in ("pooled", "features"))
+    for found in (compare(pooled, pooled), compare_all([pooled, pooled])):
+        row = found.layers.iloc[0]
+        assert (row["form"], row["source_width"], row["target_width"]) == ("pooled", 5, 5)
+    with pytest.raises(DataError, match="received features and features and the wish for pooled"):
+        compare(features, features, form="pooled")
+    with pytest.raises(DataError, match="received features and pooled"):
+        compare(features, pooled)
+
+
+WRONG = [
+    ({"form": "flat"}, "Expected the form pixels, features or pooled, received 'flat'"),
+    ({"null": -1}, "Expected 0 or more shuffles"),
+    ({"average_over": 1}, r"batches \(average_over\) of 2 or more samples"),
+    ({"average_over": 5, "null": 3}, "has no intervals and no null"),
+    ({"intervals": "bootstrap"}, "a bootstrap of samples is wrong"),
+    ({"measures": "linear-ckaa"}, "Did you mean 'linear-cka'"),
+    ({"measures": {"name": "svcca", "variance": "most"}}, "'variance' of 'svcca' is a number such as 0.99"),
+    ({"measures": {"name": "svcca", "varience": 0.9}}, "Did you mean 'variance'"),
+    ({"form": "pixels"}, "of pixels there are too many"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), WRONG)
+def test_wrong_settings_are_refused_before_a_network_runs(options: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        compare(nn.Identity(), nn.Identity(), lambda: pytest.fail("read"), **options)
+
+
+@pytest.mark.parametrize(("options", "message"), [*WRONG[1:5], *WRONG[6:]])
+def test_a_study_with_wrong_settings_is_found_when_it_is_planned(options: dict[str, object], message: str) -> None:
+    given = {
+        "measures": "linear-cka-debiased",
+        "form": None,
+        "null": 0,
+        "intervals": None,
+        "average_over": None,
+        **options,
+    }
+    settings = SimpleNamespace(**{**given, "measures": chosen(given["measures"])})
+    (problem,) = _fits(settings)
+    with pytest.raises(DataError, match=message):
+        raise DataError(problem.remedy)
+
+
+def test_settings_that_can_be_had_are_no_problem() -> None:
+    plain = {"form": None, "null": 0, "intervals": None, "average_over": None}
+    for options in ({}, {"null": 3}, {"form": "pooled"}, {"intervals": "jackknife"}):
+        measures = chosen(["linear-cka", {"name": "svcca", "variance": 1}])
+        assert _fits(SimpleNamespace(**plain | options, measures=measures)) == []

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from weightscape.batches import Batch, BatchSource, Forward
-from weightscape.errors import DataError
+from weightscape.errors import DataError, ModelError
 from weightscape.similarity.grams import Gram, StreamedGrams
 from weightscape.similarity.memory import MEMORY_LIMIT, check_memory
 from weightscape.similarity.pair_moments import PairMoments, Place, StreamedPairMoments
-from weightscape.similarity.passing import LayerPatterns, Step, passing
+from weightscape.similarity.passing import NO_LAYER, LayerPatterns, Step, passing
 from weightscape.similarity.probe import InputHash, Probe
 from weightscape.similarity.rows import as_rows
 from weightscape.similarity.settings import Form
@@ -41,6 +41,11 @@ class Wanted:
     outputs: bool = False
     shuffles: int = 0
     seed: int = 0
+
+    @property
+    def of_layers(self) -> bool:
+        """Whether anything but outputs is wanted."""
+        return (self.grams, self.moments, self.rows) != (None, None, None)
 
 
 @dataclass(frozen=True)
@@ -165,6 +170,8 @@ class _Gatherer:
         found = step.activations[position]
         if not self._count:
             self._layers = tuple(found)
+            if not found and self._wanted.of_layers:
+                raise ModelError(NO_LAYER)
             self._shapes = {layer: tuple(one.shape[1:]) for layer, one in found.items()}
             if self._wanted.grams is not None:
                 self._grams = StreamedGrams(self._layers, self._wanted.grams, limit=self._limit)

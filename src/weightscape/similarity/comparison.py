@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -76,10 +76,11 @@ def compare(
         ModelError: If a layer does not exist or is not called, with the closest name.
     """
     asked = Asked(null=null, intervals=intervals, seed=seed, batch=average_over)
-    planned = plan_measures(chosen(measures), form, asked)
     if isinstance(first, Representation) and isinstance(second, Representation):
+        planned = plan_measures(chosen(measures), _stored_form(form, [first, second]), asked)
         sides = side_of(first, layers, name="first"), side_of(second, other_layers or layers, name="second")
         return _result(Collected(sides, {}), [(0, 1)], planned, asked, named=False)
+    planned = plan_measures(chosen(measures), form, asked)
     if not (isinstance(first, nn.Module) and isinstance(second, nn.Module)):
         kinds = " and ".join(type(one).__name__ for one in (first, second))
         raise DataError(f"Expected two networks or two representations, received {kinds}.")
@@ -141,13 +142,14 @@ def compare_all(
         ModelError: As :func:`compare`.
     """
     asked = Asked(null=null, intervals=intervals, seed=seed, batch=average_over)
-    planned = plan_measures(chosen(measures), form, asked)
     named = _named(networks, model)
     pairs = list(combinations(range(len(named)), 2))
     stored = {name: one for name, one in named.items() if isinstance(one, Representation)}
     if len(stored) == len(named):
+        planned = plan_measures(chosen(measures), _stored_form(form, stored.values()), asked)
         sides = tuple(side_of(one, layers, name=name) for name, one in stored.items())
         return _result(Collected(sides, {}), pairs, planned, asked, named=True, progress=progress)
+    planned = plan_measures(chosen(measures), form, asked)
     modules = {name: one for name, one in named.items() if isinstance(one, nn.Module)}
     if len(modules) != len(named) or batches is None:
         raise DataError(
@@ -158,6 +160,22 @@ def compare_all(
     patterns = [layers] * len(modules)
     found = collect(modules, batches, patterns, wanted=wanted, pairs=pairs, forward=forward, device=device, limit=limit)
     return _result(found, pairs, planned, asked, named=True, progress=progress)
+
+
+def _stored_form(form: Form | None, stored: Iterable[Representation]) -> Form:
+    """Return the form of rows of stored representations.
+
+    Raises:
+        DataError: If they have several, or another one is wanted.
+    """
+    forms = [one.form for one in stored]
+    if len({*forms, form or forms[0]}) > 1:
+        raise DataError(
+            f"Expected representations of one form, and no other form beside; received {' and '.join(forms)}"
+            f"{f' and the wish for {form}' if form else ''}. Represent the networks anew in one form."
+        )
+    found: Form = forms[0]  # type: ignore[assignment]
+    return found
 
 
 def _named(networks: Any, model: nn.Module | None) -> dict[str, Compared]:

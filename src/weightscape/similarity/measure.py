@@ -254,9 +254,17 @@ def check_options(measure: Measure, options: Mapping[str, Any]) -> None:
         if name not in measure.options:
             taken = did_you_mean(name, measure.options) or "It takes no options."
             raise DataError(f"The measure {measure.name!r} has no option {name!r}. {taken}")
+        _check_number(measure, name, options[name])
     for name, parameter in measure.options.items():
         if parameter.default is parameter.empty and name not in options:
             raise DataError(f"The measure {measure.name!r} needs the option {name!r}.")
+
+
+def _check_number(measure: Measure, name: str, value: Any) -> None:
+    default = measure.options[name].default
+    numeric = isinstance(default, int | float) and not isinstance(default, bool)
+    if numeric and (isinstance(value, str | bool) or not hasattr(value, "__float__")):
+        raise DataError(f"The option {name!r} of {measure.name!r} is a number such as {default}, received {value!r}.")
 
 
 def _identity(function: Callable[..., Any]) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from weightscape.data.specification import DataSpec
+from weightscape.errors import DataError, Problem
 from weightscape.models.architecture import Architecture
 from weightscape.operation import Context, operation
 from weightscape.parameters import Inherited
+from weightscape.similarity.measure import measure_names
 from weightscape.similarity.result import Comparison, Representation
 from weightscape.similarity.settings import DEFAULT, Form, Layers, Measures
 
@@ -65,7 +67,24 @@ def represent(
     )
 
 
-@operation("compare", version=1)
+def _fits(settings: Any) -> list[Problem]:
+    """Return what no comparison can do; the usual one, of which all is known, is not looked at and loads no torch."""
+    asked = settings.null, settings.intervals, settings.average_over, settings.form
+    plain = all(not measure.options and measure.name in measure_names() for measure in settings.measures)
+    if settings.measures and plain and asked == (0, None, None, None):
+        return []
+    from weightscape.similarity.cells import Asked
+    from weightscape.similarity.plan import plan_measures
+
+    try:
+        beside = Asked(null=settings.null, intervals=settings.intervals, batch=settings.average_over)
+        plan_measures(settings.measures, settings.form, beside)
+    except DataError as error:
+        return [Problem("measures", "measures that can be had like this", "others", str(error))]
+    return []
+
+
+@operation("compare", version=1, fits=_fits)
 def compare(
     source: Weights,
     target: Weights,

@@ -31,6 +31,10 @@ Order: TypeAlias = Literal["fixed", "any"]
 _STEP_BYTES = 1 << 30
 """Bytes of activations that a batch cut from a split may have."""
 _BATCH = 512
+NO_LAYER = (
+    "Expected at least one layer, received none. Name layers or a pattern such as 'bn*'; a network that is a single "
+    "module has none inside it: write nn.Sequential(module)."
+)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from weightscape.errors import DataError
 from weightscape.similarity.cells import Asked
 from weightscape.similarity.collecting import Wanted
+from weightscape.similarity.intervals import IntervalMethod
 from weightscape.similarity.measure import Measure, Sums, check_options, find_measure
 from weightscape.similarity.settings import ChosenMeasure, Form
 
@@ -33,10 +35,12 @@ def plan_measures(choices: Sequence[ChosenMeasure], form: Form | None, asked: As
     """Return what each measure is computed from; check names, options and what is wanted beside the values.
 
     Raises:
-        DataError: If a measure does not exist, has no such option, or cannot be had in this form.
+        DataError: If a measure does not exist, has no such option, or cannot be had in this form, or what is wanted
+            beside the values cannot be.
     """
     if not choices:
         raise DataError("Expected at least one measure, received none.")
+    _check_asked(form, asked)
     found = []
     for choice in choices:
         measure = find_measure(choice.name)
@@ -49,6 +53,23 @@ def plan_measures(choices: Sequence[ChosenMeasure], form: Form | None, asked: As
             )
         found.append(Planned(choice, measure, sums, needed))
     return found
+
+
+def _check_asked(form: str | None, asked: Asked) -> None:
+    if form not in {None, *get_args(Form)}:
+        raise DataError(f"Expected the form pixels, features or pooled, received {form!r}.")
+    if asked.null < 0 or (asked.batch is not None and asked.batch < 2):
+        raise DataError(
+            "Expected 0 or more shuffles (null) and batches (average_over) of 2 or more samples, received "
+            f"{asked.null} and {asked.batch}."
+        )
+    if asked.intervals not in {None, *get_args(IntervalMethod)}:
+        raise DataError(
+            f"Expected intervals by jackknife or subsampling, received {asked.intervals!r}; a bootstrap of samples is "
+            "wrong here."
+        )
+    if asked.batch is not None and (asked.null or asked.intervals is not None):
+        raise DataError("A mean over batches (average_over) has no intervals and no null here: leave one of them out.")
 
 
 def _sums(measure: Measure, form: Form | None) -> tuple[Sums, Form | None]:

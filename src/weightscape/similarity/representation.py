@@ -160,4 +160,6 @@ def _chosen(stored: tuple[str, ...], patterns: LayerPatterns) -> tuple[str, ...]
         if not found:
             raise DataError(f"The representation has no layer {item!r}. {did_you_mean(item, stored)}")
         wanted.update(found)
+    if not wanted:
+        raise DataError(f"Expected the name of a layer or a pattern, received none. Stored: {', '.join(stored)}.")
     return tuple(layer for layer in stored if layer in wanted)

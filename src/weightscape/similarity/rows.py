@@ -18,7 +18,7 @@ def as_rows(activation: Tensor, form: Form) -> Tensor:
             map ``(n, C)``.
 
     Raises:
-        DataError: If the activation is no batch of vectors or maps.
+        DataError: If the activation is no batch of vectors or maps, or there is no such form.
     """
     if activation.ndim < 2:
         raise DataError(f"Expected activations (n, d) or (n, C, H, W), received shape {tuple(activation.shape)}.")
@@ -26,4 +26,8 @@ def as_rows(activation: Tensor, form: Form) -> Tensor:
         return activation
     if form == "pixels":
         return activation.movedim(1, -1).reshape(-1, activation.shape[1])
-    return activation.flatten(1) if form == "features" else activation.flatten(2).mean(dim=2)
+    if form == "features":
+        return activation.flatten(1)
+    if form == "pooled":
+        return activation.flatten(2).mean(dim=2)
+    raise DataError(f"Expected the form pixels, features or pooled, received {form!r}.")

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
-from weightscape.errors import did_you_mean
+from weightscape.errors import DataError, did_you_mean
 from weightscape.similarity.measure import measure_names
 from weightscape.source import source_hash
 
@@ -102,7 +102,11 @@ def chosen(measures: Any) -> tuple[ChosenMeasure, ...]:
     """Return measures as given to a library function: a name, several, or mappings with options.
 
     Raises:
-        ValidationError: If one does not exist.
+        DataError: If one does not exist.
     """
     given = _with_names(list(measures) if isinstance(measures, tuple | set) else measures)
-    return tuple(one if isinstance(one, ChosenMeasure) else ChosenMeasure.model_validate(one) for one in given)
+    try:
+        return tuple(one if isinstance(one, ChosenMeasure) else ChosenMeasure.model_validate(one) for one in given)
+    except (ValidationError, TypeError) as error:
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise DataError(f"Measures are names, or mappings with a name and options: {said}") from error

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from weightscape.batches import Batch, Batches, BatchSource, Forward, as_batches
-from weightscape.errors import DataError
+from weightscape.errors import DataError, ModelError
 from weightscape.models.addresses import LayerAddress
 from weightscape.models.taps import tapped
 from weightscape.similarity.measure import UndefinedMeasure
 from weightscape.similarity.memory import MEMORY_LIMIT, check_memory
-from weightscape.similarity.passing import described_layers
+from weightscape.similarity.passing import NO_LAYER, described_layers
 from weightscape.similarity.rows import as_rows
 from weightscape.similarity.settings import Form
 from weightscape.weights.algebra import precise_dtype
@@ -147,6 +147,8 @@ def streamed_cka(
         _check_count(batch)
         if not found:
             found = [tuple(described_layers(*one, given, batch)) for one in zip(networks, patterns, strict=True)]
+            if not all(found):
+                raise ModelError(NO_LAYER)
             check_memory(8 * batch.count**2 * sum(map(len, found)), limit, f"the matrices of a batch of {batch.count}")
         sums.add(
             *(_vectors(model, names, given, batch, form) for model, names in zip(networks, found, strict=True)),

@@ -144,12 +144,7 @@ def compare_weights(
 
 def _compare_stored(sources: Sources, layers: list[str], form: Form | None, options: Mapping[str, Any]) -> Comparison:
     pair = representation_of(sources.first), representation_of(sources.second)
-    if any(form not in {None, one.form} for one in pair):
-        raise DataError(
-            f"The form of rows is that of the stored representations, {pair[0].form} and {pair[1].form}; received "
-            f"{form}. Leave it out, or represent the networks anew."
-        )
-    found = compare(pair[0], pair[1], layers=layers, **options)
+    found = compare(pair[0], pair[1], layers=layers, form=form, **options)
     lossy = pair[0].lossy_images or pair[1].lossy_images
     return replace(found, layers=found.layers.assign(lossy_images=lossy), lossy_images=lossy)
 
