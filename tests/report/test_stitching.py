@@ -251,6 +251,18 @@ def test_the_map_shows_what_training_changed() -> None:
     assert sum(axes.get_title() == "singular values" for axes in drawn.figure.axes) == 1
 
 
+def test_figures_of_one_stitch_say_that_images_are_a_copy() -> None:
+    result = made()
+    for lossy in (True, False):
+        for matrix in (result.matrix, result.matrix[:0]):
+            one = dataclasses.replace(result, lossy_images=lossy, matrix=matrix)
+            assert ("JPEG copy" in one.plot().get_supxlabel()) is lossy
+    rows = pandas.DataFrame({"key": ["a"], "status": ["done"], "lossy_images": [True]})
+    for name, table in (("stitch-map", result.matrix), ("stitch-course", result.epochs)):
+        drawn = draw(name, {"table": table.assign(key="a"), "rows": rows})
+        assert "JPEG copy" in drawn.figure.get_supxlabel()
+
+
 def test_a_map_of_several_stitches_or_of_none_is_refused() -> None:
     table = made().matrix
     with pytest.raises(FigureError, match="Choose one"):

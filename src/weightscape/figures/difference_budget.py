@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from weightscape.figures.layer_tables import lossy_note
 from weightscape.figures.layers import layer_order, layer_ticks
+from weightscape.figures.notes import lossy_note
 from weightscape.figures.numbers import require
 from weightscape.figures.pair_marks import missing_pairs_note, name_axis
 from weightscape.figures.pairs import pair_means, pairs_note, tidy_pairs

@@ -10,13 +10,13 @@ from weightscape.figures.layer_tables import (
     comparisons,
     interval_note,
     layer_order,
-    lossy_note,
     means,
     missing_pairs_note,
     null_note,
     pairs_note,
     samples_note,
 )
+from weightscape.figures.notes import lossy_note
 from weightscape.figures.registry import figure
 from weightscape.figures.style import INK, PAPER_WIDTH
 

@@ -203,10 +203,3 @@ def missing_pairs_note(frame: pandas.DataFrame) -> str:
         return ""
     failed = frame.loc[frame["status"].notna() & ~frame["status"].isin(DONE), "run"].nunique()
     return f"Missing: {failed} pair{'s' * (failed != 1)} of networks failed" if failed else ""
-
-
-def lossy_note(frame: pandas.DataFrame) -> str:
-    """Return that the images are a lossy copy, where a row says so."""
-    if "lossy_images" not in frame.columns or not frame["lossy_images"].fillna(value=False).astype(bool).any():
-        return ""
-    return "The images are a JPEG copy of the original ones, on which these networks are less accurate."

@@ -48,3 +48,10 @@ def present_and_missing(counts: Mapping[str, tuple[int, int]]) -> tuple[list[str
     return [name for name, (good, _) in counts.items() if good], [
         name for name, (good, _) in counts.items() if not good
     ]
+
+
+def lossy_note(frame: pandas.DataFrame) -> str:
+    """Return that the images are a lossy copy, where a row says so."""
+    if "lossy_images" not in frame.columns or not frame["lossy_images"].fillna(value=False).astype(bool).any():
+        return ""
+    return "The images are a JPEG copy of the original ones, on which these networks are less accurate."

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from weightscape.figures.layer_tables import (
     comparisons,
     layer_order,
-    lossy_note,
     means,
     missing_pairs_note,
     pairs_note,
     samples_note,
 )
 from weightscape.figures.layers import layer_ticks
+from weightscape.figures.notes import lossy_note
 from weightscape.figures.registry import FigureError, figure
 from weightscape.figures.style import PAPER_WIDTH, DashPattern, Look, looks
 

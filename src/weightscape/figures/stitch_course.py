@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from weightscape.figures.notes import missing_note, runs_note
+from weightscape.figures.notes import lossy_note, missing_note, runs_note
 from weightscape.figures.numbers import counts, curves, labelled, require, tidy
 from weightscape.figures.registry import FigureError, figure
 from weightscape.figures.style import looks
@@ -55,7 +55,8 @@ def stitch_course(
     wanted = [name for name in _QUANTITIES if name in frame.columns and _says_something(name, frame[name])]
     parts = [curves(frame, x="epoch", y=name, quantity=_QUANTITIES[name]) for name in wanted]
     number = counts(frame, y="target_loss")
-    return _draw(frame, tidy(parts), number, note=note, title=title)
+    lossy = lossy_note(table if rows is None else rows)
+    return _draw(frame, tidy(parts), number, lossy=lossy, note=note, title=title)
 
 
 def _says_something(name: str, column: pandas.Series[float]) -> bool:
@@ -63,7 +64,13 @@ def _says_something(name: str, column: pandas.Series[float]) -> bool:
 
 
 def _draw(
-    frame: pandas.DataFrame, numbers: pandas.DataFrame, number: dict[str, tuple[int, int]], *, note: str, title: str
+    frame: pandas.DataFrame,
+    numbers: pandas.DataFrame,
+    number: dict[str, tuple[int, int]],
+    *,
+    lossy: str,
+    note: str,
+    title: str,
 ) -> Chart:
     from weightscape.figures.chart import finish, integer_ticks, new_chart
     from weightscape.figures.marks import draw_curve, handle
@@ -84,5 +91,5 @@ def _draw(
         axes.set_visible(False)
     handles = [handle(look) for look in drawn.values()]
     alone = max((good for good, _ in number.values()), default=0) < 2
-    notes = ["" if alone else runs_note(frame, number), note, missing_note(frame, number, drawn)]
+    notes = ["" if alone else runs_note(frame, number), lossy, note, missing_note(frame, number, drawn)]
     return finish(chart, handles if len(drawn) > 1 else [], notes=notes, title=title)

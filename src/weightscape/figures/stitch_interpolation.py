@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from weightscape.figures.layer_panels import draw_layers
-from weightscape.figures.layer_tables import lossy_note
 from weightscape.figures.layers import layer_order
+from weightscape.figures.notes import lossy_note
 from weightscape.figures.numbers import require
 from weightscape.figures.pair_marks import missing_pairs_note
 from weightscape.figures.pairs import pair_means, pairs_note

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from weightscape.figures.notes import lossy_note
 from weightscape.figures.numbers import require
 from weightscape.figures.registry import FigureError, figure
 from weightscape.figures.style import looks
@@ -28,6 +29,7 @@ def stitch_map(
     table: Table,
     *,
     singular_values: Table | None = None,
+    rows: Table | None = None,
     note: str = "",
     title: str = "",
 ) -> Chart:
@@ -39,6 +41,7 @@ def stitch_map(
     Args:
         table: The table ``matrix`` of one stitch: ``stage`` (initial or final), ``row``, ``column``, ``value``.
         singular_values: The table of that name: ``stage``, ``index``, ``value``.
+        rows: The table of the stage itself, which says whether the images are a lossy copy.
         note: Printed below the figure.
         title: Printed above the figure.
 
@@ -53,9 +56,10 @@ def stitch_map(
     if len(matrices) == len(_STAGES):
         matrices[_DIFFERENCE] = matrices["final"] - matrices["initial"]
     values = _values(singular_values)
-    rows, columns = next(iter(matrices.values())).shape
-    size = f"{rows} x {columns}: a row for each channel of the back network, a column for each of the front network."
-    return _draw(matrices, values, notes=[size, _changed(matrices), note], title=title)
+    height, width = next(iter(matrices.values())).shape
+    size = f"{height} x {width}: a row for each channel of the back network, a column for each of the front network."
+    lossy = lossy_note(table if rows is None else rows)
+    return _draw(matrices, values, notes=[size, _changed(matrices), lossy, note], title=title)
 
 
 def _check_alone(table: Table) -> None:

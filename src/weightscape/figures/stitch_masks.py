@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from weightscape.figures.layer_matrix import short
-from weightscape.figures.layer_tables import lossy_note
 from weightscape.figures.layers import example_of, layer_order, short_names
+from weightscape.figures.notes import lossy_note
 from weightscape.figures.numbers import require
 from weightscape.figures.pair_marks import missing_pairs_note
 from weightscape.figures.pairs import pair_means, pairs_note

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from weightscape.figures.layer_tables import lossy_note
+from weightscape.figures.notes import lossy_note
 from weightscape.figures.numbers import require
 from weightscape.figures.pair_marks import draw_means, fit_height, missing_pairs_note, name_axis
 from weightscape.figures.pairs import pair_means, pairs_note, tidy_pairs

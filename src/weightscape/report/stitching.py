@@ -236,7 +236,9 @@ def _figures(record: Record, names: Mapping[str, str]) -> list[tuple[str, str, D
     from weightscape.figures.registry import find
     from weightscape.report.network_curves import curves_of
 
-    tables = {name: record.artefact(name) for name in ("matrix", "singular_values", "epochs", "iterations")}
+    names_of_tables = ("matrix", "singular_values", "epochs", "iterations")
+    lossy = bool(record.metrics["lossy_images"])
+    tables = {name: record.artefact(name).assign(lossy_images=lossy) for name in names_of_tables}
     wanted: list[tuple[str, str, dict[str, Table], dict[str, Any]]] = []
     if len(tables["matrix"]):
         given = {"table": tables["matrix"], "singular_values": tables["singular_values"]}

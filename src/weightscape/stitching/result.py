@@ -172,8 +172,9 @@ class StitchResult(PlottedResult):
     def figure(self) -> tuple[str, dict[str, Table], dict[str, Any]]:
         """Return the name of the figure of this result, its tables and its options."""
         if not len(self.matrix):
-            return "stitch-course", {"table": self.epochs}, {}
-        return "stitch-map", {"table": self.matrix, "singular_values": self.singular_values}, {}
+            return "stitch-course", {"table": self.epochs.assign(lossy_images=self.lossy_images)}, {}
+        matrix = self.matrix.assign(lossy_images=self.lossy_images)
+        return "stitch-map", {"table": matrix, "singular_values": self.singular_values}, {}
 
 
 def as_table(name: str, rows: Sequence[Mapping[str, Any]]) -> Table:
