@@ -68,17 +68,22 @@ def represent(
 
 
 def _fits(settings: Any) -> list[Problem]:
-    """Return what no comparison can do; the usual one, of which all is known, is not looked at and loads no torch."""
+    """Return what no comparison can do.
+
+    The usual one, of which all is known, is not looked at and loads no torch; neither are measures of the user's own,
+    whose code does not run while a study is planned.
+    """
     asked = settings.null, settings.intervals, settings.average_over, settings.form
-    plain = all(not measure.options and measure.name in measure_names() for measure in settings.measures)
-    if settings.measures and plain and asked == (0, None, None, None):
+    bundled = tuple(measure for measure in settings.measures if measure.name in measure_names())
+    plain = not any(measure.options for measure in bundled)
+    if settings.measures and (not bundled or (plain and asked == (0, None, None, None))):
         return []
     from weightscape.similarity.cells import Asked
     from weightscape.similarity.plan import plan_measures
 
     try:
         beside = Asked(null=settings.null, intervals=settings.intervals, batch=settings.average_over)
-        plan_measures(settings.measures, settings.form, beside)
+        plan_measures(bundled, settings.form, beside)
     except DataError as error:
         return [Problem("measures", "measures that can be had like this", "others", str(error))]
     return []

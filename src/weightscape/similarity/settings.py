@@ -86,15 +86,20 @@ def listed(value: Any) -> Any:
     return [str(part) if isinstance(part, int) else part for part in value] if isinstance(value, list) else value
 
 
-def _with_names(value: Any) -> Any:
-    value = [value] if isinstance(value, Mapping | BaseModel) else listed(value)
-    return [{"name": part} if isinstance(part, str) else part for part in value] if isinstance(value, list) else value
+def _several(value: Any) -> Any:
+    return [value] if isinstance(value, Mapping | BaseModel) else listed(value)
+
+
+def _from_name(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
 
 
 Layers: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(listed)]
 """Addresses or patterns of layers."""
 
-Measures: TypeAlias = Annotated[tuple[ChosenMeasure, ...], BeforeValidator(_with_names)]
+Measures: TypeAlias = Annotated[
+    tuple[Annotated[ChosenMeasure, BeforeValidator(_from_name)], ...], BeforeValidator(_several)
+]
 """Measures by name, with options where they differ from the defaults."""
 
 
@@ -104,9 +109,10 @@ def chosen(measures: Any) -> tuple[ChosenMeasure, ...]:
     Raises:
         DataError: If one does not exist.
     """
-    given = _with_names(list(measures) if isinstance(measures, tuple | set) else measures)
+    given = _several(list(measures) if isinstance(measures, tuple | set) else measures)
     try:
-        return tuple(one if isinstance(one, ChosenMeasure) else ChosenMeasure.model_validate(one) for one in given)
+        named = [_from_name(one) for one in given]
+        return tuple(one if isinstance(one, ChosenMeasure) else ChosenMeasure.model_validate(one) for one in named)
     except (ValidationError, TypeError) as error:
         said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise DataError(f"Measures are names, or mappings with a name and options: {said}") from error
