@@ -14,7 +14,7 @@ from weightscape.errors import DataError, ModelError
 from weightscape.similarity.grams import Gram, StreamedGrams
 from weightscape.similarity.memory import MEMORY_LIMIT, check_memory
 from weightscape.similarity.pair_moments import PairMoments, Place, StreamedPairMoments
-from weightscape.similarity.passing import NO_LAYER, LayerPatterns, Step, passing
+from weightscape.similarity.passing import NO_LAYER, LayerPatterns, Passed, passing
 from weightscape.similarity.probe import InputHash, Probe
 from weightscape.similarity.rows import as_rows
 from weightscape.similarity.settings import Form
@@ -166,7 +166,7 @@ class _Gatherer:
         self._hash = InputHash()
         self._kept = self._count = 0
 
-    def add(self, step: Step, position: int) -> None:
+    def add(self, step: Passed, position: int) -> None:
         found = step.activations[position]
         if not self._count:
             self._layers = tuple(found)

@@ -38,7 +38,7 @@ NO_LAYER = (
 
 
 @dataclass(frozen=True)
-class Step:
+class Passed:
     """What networks make of one batch.
 
     Attributes:
@@ -61,7 +61,7 @@ def passing(
     device: str | torch.device | None = None,
     order: Order = "any",
     limit: int = MEMORY_LIMIT,
-) -> Iterator[Step]:
+) -> Iterator[Passed]:
     """Run several networks on the same batches, one after the other, and yield what they make of each batch.
 
     In evaluation mode, without gradients. Each network runs once on every batch, which serves all layers. A split is
@@ -96,7 +96,7 @@ def passing(
             )
             found = [tuple(one) for one in described]
         sides = [_run(model, names, given, batch) for model, names in zip(runs, found, strict=True)]
-        yield Step(batch, tuple(side[0] for side in sides), tuple(side[1] for side in sides))
+        yield Passed(batch, tuple(side[0] for side in sides), tuple(side[1] for side in sides))
     if found is None:
         raise DataError("Expected at least one batch of inputs, received none.")
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from weightscape.errors import Interrupted
 from weightscape.models.stitches import on_channels
-from weightscape.stitching.direct.settings import Form
+from weightscape.stitching.direct.settings import RowForm
 from weightscape.stitching.direct.stitch import DirectStitch
 from weightscape.stitching.features import BATCH, Site
 from weightscape.stitching.pair import Features, Pair, Wanted, sides_of
@@ -44,7 +44,7 @@ def answers_of(
     split: Split,
     stitches: Mapping[Site, Sequence[DirectStitch]],
     *,
-    form: Form,
+    form: RowForm,
     progress: Callable[[float], None] = lambda share: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Answers:
@@ -88,7 +88,7 @@ def _placed(stitch: DirectStitch, pair: Pair) -> dict[str, Tensor]:
     return {name: tensor.to(pair.device) for name, tensor in stitch.state().items()}
 
 
-def _answer(pair: Pair, site: Site, features: Features, state: Mapping[str, Tensor], form: Form) -> Tensor:
+def _answer(pair: Pair, site: Site, features: Features, state: Mapping[str, Tensor], form: RowForm) -> Tensor:
     activation = features[f"front/{site.front_layer}"]
     if form == "pixels":
         matched = on_channels(activation, state["weight"], state["bias"])

@@ -18,7 +18,7 @@ from weightscape.errors import DataError, Interrupted
 from weightscape.similarity.geometry import Geometry
 from weightscape.similarity.memory import MEMORY_LIMIT, in_words
 from weightscape.stitching.assessment import measured
-from weightscape.stitching.direct.settings import Form
+from weightscape.stitching.direct.settings import RowForm
 from weightscape.stitching.direct.stitch import DirectStitch
 from weightscape.stitching.direct.sums import site_moments
 from weightscape.stitching.features import BATCH, Site
@@ -57,7 +57,7 @@ def compare_on(
     probe: Split,
     stitches: Mapping[Site, Sequence[DirectStitch]],
     *,
-    form: Form,
+    form: RowForm,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[Site, list[Likeness]]:
     """Compare the output of every stitch with the back network's own activation.
@@ -141,7 +141,7 @@ class StitchedRows:
         form: Whether stitches act on the channels of each pixel, or on whole activations.
     """
 
-    def __init__(self, activation: Tensor, form: Form) -> None:
+    def __init__(self, activation: Tensor, form: RowForm) -> None:
         rows = activation.flatten(1)[:, None] if form == "features" else _pixels(activation)
         self._rows = rows - rows.mean(0, dtype=torch.float64).to(rows.dtype)  # (n, pixels, C1), without the mean image
         self.plain = Geometry(gram=self._gram(None), width=self._rows[0].numel())

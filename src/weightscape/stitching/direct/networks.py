@@ -14,7 +14,7 @@ from weightscape.stitching.direct.answers import Answers, answers_of
 from weightscape.stitching.direct.fitting import Fitted, Unfitted, fit_stitches
 from weightscape.stitching.direct.likeness import Likeness, check_probe, compare_on
 from weightscape.stitching.direct.result import DirectMatching, matches_table
-from weightscape.stitching.direct.settings import METHODS, RANKS, Form, Method
+from weightscape.stitching.direct.settings import METHODS, RANKS, Method, RowForm
 from weightscape.stitching.direct.sites import Match, find_matches
 from weightscape.stitching.direct.stitch import DirectStitch
 from weightscape.stitching.direct.sums import site_moments
@@ -40,7 +40,7 @@ def stitch_directly(
     ranks: Sequence[int] = RANKS,
     ridge: Sequence[float] = (),
     l1: int | Sequence[float] = 8,
-    form: Form = "pixels",
+    form: RowForm = "pixels",
     images: int | None = None,
     probe: int = 1000,
     compat: bool = False,

@@ -13,7 +13,7 @@ from weightscape.operation import Context, operation
 from weightscape.parameters import Positional
 from weightscape.similarity.settings import Layers, listed
 from weightscape.stitching.direct.result import DirectMatching
-from weightscape.stitching.direct.settings import METHODS, NEEDED, RANKS, Form, Method
+from weightscape.stitching.direct.settings import METHODS, NEEDED, RANKS, Method, RowForm
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,7 +48,7 @@ def direct_matching(
     ranks: tuple[PositiveInt, ...] = RANKS,
     ridge: tuple[NonNegativeFloat, ...] = (),
     l1: NonNegativeInt | tuple[NonNegativeFloat, ...] = 8,
-    form: Form = "pixels",
+    form: RowForm = "pixels",
     images: PositiveInt | None = None,
     probe: PositiveInt = 1000,
     compat: bool = False,

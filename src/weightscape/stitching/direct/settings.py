@@ -18,7 +18,7 @@ Method: TypeAlias = Literal[
     "sparse",
 ]
 """Which class of maps is searched; from few maps to many."""
-Form: TypeAlias = Literal["pixels", "features"]
+RowForm: TypeAlias = Literal["pixels", "features"]
 """A map is applied to the channels of each pixel, or to all features of an image at once (small layers)."""
 
 METHODS: tuple[Method, ...] = ("identity", "permutation", "semi-match", "orthogonal", "least-squares", "reduced-rank")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from weightscape.errors import ModelError
 from weightscape.models.addresses import choose, places
-from weightscape.stitching.direct.settings import Form
+from weightscape.stitching.direct.settings import RowForm
 from weightscape.stitching.features import Site
 
 _WAY_OUT = (
@@ -62,7 +62,7 @@ def find_matches(
     back_layers: str | Sequence[str] | None,
     *,
     example: Tensor,
-    form: Form,
+    form: RowForm,
 ) -> list[Match]:
     """Return the pairs of layers that names and patterns stand for.
 
@@ -113,7 +113,7 @@ def _is_pattern(patterns: str | Sequence[str]) -> bool:
     return any(_PATTERN.search(item.strip()) for pattern in listed for item in pattern.split(","))
 
 
-def _obstacle(front: Layer, back: Layer, form: Form) -> str:
+def _obstacle(front: Layer, back: Layer, form: RowForm) -> str:
     if form == "features" or front.shape[1:] == back.shape[1:]:
         return ""
     return f"{front.name} has activations of shape {front.shape}, {back.name} of {back.shape}: their pixels differ."

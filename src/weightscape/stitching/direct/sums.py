@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from weightscape.stitching.direct.settings import Form
+from weightscape.stitching.direct.settings import RowForm
 from weightscape.stitching.features import Site
 from weightscape.stitching.fitting import fit_moments
 from weightscape.stitching.pair import Pair
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def site_moments(
-    pair: Pair, split: Split, sites: Iterable[Site], *, form: Form, should_stop: Callable[[], bool]
+    pair: Pair, split: Split, sites: Iterable[Site], *, form: RowForm, should_stop: Callable[[], bool]
 ) -> dict[Site, Moments]:
     """Return the moments of pairs of layers.
 
