@@ -67,6 +67,6 @@ def test_the_source_of_a_measure_of_ones_own_is_part_of_the_key(tmp_path: Any, m
     monkeypatch.syspath_prepend(str(tmp_path))
     keys = set()
     for place, value in enumerate((0.5, 0.25)):
-        (tmp_path / "own_measure.py").write_text(text.format("", value) + f"# {place}\n")
-        keys.add(first(f"{STAGES}{COMPARED}    with: {{measures: own_measure.alike}}\n", "compared").key)
+        (tmp_path / "measure_in_two_versions.py").write_text(text.format("", value) + f"# {place}\n")
+        keys.add(first(f"{STAGES}{COMPARED}    with: {{measures: measure_in_two_versions.alike}}\n", "compared").key)
     assert len(keys) == 2
