@@ -35,11 +35,12 @@ class Option(NamedTuple):
 
 
 def descriptions(source: Callable[..., Any] | type) -> dict[str, str]:
-    """Return what a docstring says about each attribute or argument, as Markdown."""
+    """Return what docstrings say about each attribute or argument, as Markdown; of a class, those of its bases too."""
     found: dict[str, str] = {}
-    for section in _SECTION.finditer(inspect.getdoc(source) or ""):
-        for entry in _ENTRY.finditer(section[2]):
-            found[entry[1]] = markdown(entry[2])
+    for one in reversed(inspect.getmro(source)) if isinstance(source, type) else (source,):
+        for section in _SECTION.finditer(inspect.getdoc(one) or ""):
+            for entry in _ENTRY.finditer(section[2]):
+                found[entry[1]] = markdown(entry[2])
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from weightscape.results import PlottedResult
+from weightscape.stitching.scored import StitchScores
 
 if TYPE_CHECKING:
     from weightscape.results import Table
@@ -44,13 +45,13 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
 _WHOLE = ("epoch", "iteration", "row", "column", "index")
 
 
-@dataclass(frozen=True, repr=False)
-class StitchResult(PlottedResult):
+@dataclass(frozen=True, repr=False, kw_only=True)
+class StitchResult(PlottedResult, StitchScores):
     """A stitch trained on the task loss (arXiv 2110.14633), before and after.
 
-    Scores are on the whole test split (:class:`~weightscape.stitching.scored.StitchScores` defines them), the likeness
-    of activations (``cka``, ``cka_debiased``, ``l2``, ``r2``) on probe images of it. What begins with ``initial_`` is
-    of the stitch before training: with the initialisation ``ps_inv``, of direct matching by least squares.
+    The scores of the trained stitch are on the whole test split, the likeness of activations (``cka``,
+    ``cka_debiased``, ``l2``, ``r2``) on probe images of it. What begins with ``initial_`` is of the stitch before
+    training: with the initialisation ``ps_inv``, of direct matching by least squares.
 
     Tables:
 
@@ -73,26 +74,6 @@ class StitchResult(PlottedResult):
         matrix: The stitch's matrix.
         biases: The stitch's bias.
         singular_values: Of the matrix.
-        accuracy: Share of right answers on the test split.
-        accuracy_stderr: Its standard error, of the sampling of images alone.
-        loss: Mean cross-entropy to the labels, in nats, whatever was trained on.
-        front_accuracy: Of the front network; None where its classes are others.
-        front_loss: Of the front network.
-        back_accuracy: Of the back network.
-        back_loss: Of the back network.
-        relative_accuracy: Accuracy over that of the back network.
-        relative_to_front: Accuracy over that of the front network.
-        chance: Accuracy of guessing.
-        above_chance: ``(accuracy - chance) / (back_accuracy - chance)``.
-        cross_entropy: To the softmax of the back network, mean over images, in nats.
-        kl: Kullback-Leibler divergence from the back network's outputs, in nats.
-        agreement: Share of answers that are those of the back network.
-        both_right: Answers right in both the stitched and the back network.
-        only_stitched_right: Answers that the stitched network alone has right.
-        only_back_right: Answers that the back network alone has right.
-        both_wrong: Answers wrong in both.
-        count: Images scored on.
-        lossy_images: Whether the images are a lossy copy of the ones in the literature.
         initial_accuracy: Before training.
         initial_loss: Before training.
         initial_relative_accuracy: Before training.
@@ -125,26 +106,6 @@ class StitchResult(PlottedResult):
     matrix: Table
     biases: Table
     singular_values: Table
-    accuracy: float
-    accuracy_stderr: float
-    loss: float
-    front_accuracy: float | None
-    front_loss: float | None
-    back_accuracy: float
-    back_loss: float
-    relative_accuracy: float | None
-    relative_to_front: float | None
-    chance: float
-    above_chance: float | None
-    cross_entropy: float
-    kl: float
-    agreement: float
-    both_right: int
-    only_stitched_right: int
-    only_back_right: int
-    both_wrong: int
-    count: int
-    lossy_images: bool
     initial_accuracy: float
     initial_loss: float
     initial_relative_accuracy: float | None

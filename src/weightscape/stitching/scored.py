@@ -18,9 +18,9 @@ class StitchScores(Result):
         accuracy: Share of right answers of the stitched network.
         accuracy_stderr: Its standard error, of the sampling of images alone.
         loss: Mean cross-entropy to the labels in nats, whatever the stitch was trained on.
-        front_accuracy: Of the front network; None where it was not given.
+        front_accuracy: Of the front network; None where it was not given or has other classes.
+        front_loss: Mean cross-entropy of the front network to the labels in nats; None as its accuracy.
         back_accuracy: Of the back network.
-        front_loss: Mean cross-entropy of the front network to the labels in nats; None where it was not given.
         back_loss: Of the back network.
         relative_accuracy: Accuracy over that of the back network; None where that is 0.
         relative_to_front: Accuracy over that of the front network.
@@ -46,8 +46,8 @@ class StitchScores(Result):
     accuracy_stderr: float
     loss: float
     front_accuracy: float | None
-    back_accuracy: float
     front_loss: float | None
+    back_accuracy: float
     back_loss: float
     relative_accuracy: float | None
     relative_to_front: float | None

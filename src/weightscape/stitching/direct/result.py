@@ -11,10 +11,11 @@ from weightscape.stitching.scored import StitchScores
 if TYPE_CHECKING:
     from weightscape.results import Table
 
+_ACCURACIES = ("accuracy", "accuracy_stderr", "loss", "front_accuracy", "back_accuracy")
 COLUMNS = (
     *("front_layer", "back_layer", "depth", "back_depth", "method", "rank", "penalty", "sparsity"),
     *("r2", "train_r2", "cka", "cka_debiased", "cka_unstitched", "l2"),
-    *(entry.name for entry in fields(StitchScores)),
+    *dict.fromkeys([*_ACCURACIES, *(entry.name for entry in fields(StitchScores))]),
     "reason",
 )
 """The columns of :attr:`DirectMatching.matches`."""
