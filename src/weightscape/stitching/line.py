@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from weightscape.errors import Interrupted, ModelError
 from weightscape.models.stitches import Stitch, StitchedNetwork, matrix_of
-from weightscape.stitching.assessment import as_full
 from weightscape.stitching.line_result import LINE_COLUMNS, StitchLine
+from weightscape.stitching.matrices import as_full
 from weightscape.stitching.scored import StitchScores
 from weightscape.stitching.scores import logits_of, scores_of
 from weightscape.training.layout import memory_format, place, private_copy

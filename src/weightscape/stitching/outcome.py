@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from weightscape.models.stitches import FlatStitch, Stitch, StitchedNetwork, matrix_of
-from weightscape.stitching.assessment import Assessor, sparsity, without_small_entries
+from weightscape.stitching.assessment import Assessor
 from weightscape.stitching.features import Site, Source
+from weightscape.stitching.matrices import sparsity, without_small_entries
 from weightscape.stitching.pair import Pair
 from weightscape.stitching.result import INITIAL, StitchResult, as_table
 from weightscape.stitching.scored import StitchScores

@@ -17,11 +17,11 @@ from torch import Tensor
 from weightscape.errors import DataError, Interrupted
 from weightscape.similarity.geometry import Geometry
 from weightscape.similarity.memory import MEMORY_LIMIT, in_words
-from weightscape.stitching.assessment import measured
 from weightscape.stitching.direct.settings import RowForm
 from weightscape.stitching.direct.stitch import DirectStitch
 from weightscape.stitching.direct.sums import site_moments
 from weightscape.stitching.features import BATCH, Site
+from weightscape.stitching.likeness import Likeness, likeness_of
 from weightscape.stitching.pair import Pair, Wanted
 
 if TYPE_CHECKING:
@@ -33,22 +33,16 @@ _COPIES = 3
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """How like the back network's activation a matched one is, on the probe images.
+class SiteLikeness:
+    """How like the back's activation those are that can stand in for it, at one pair of layers.
 
     Attributes:
-        r2: Share of the variance of the back's channels that is explained; None where they do not vary.
-        l2: Mean squared difference of all entries.
-        cka: Linear CKA of images, the biased estimator; None where an activation is constant.
-        cka_debiased: The same with the unbiased estimator; None with fewer than 4 images too.
-        cka_unstitched: `cka` of the front's activation as it is.
+        unstitched: The front's activation as it is; its l2 and r2 are None.
+        stitched: The front's activation after each stitch; r2 is None where the back's activation does not vary.
     """
 
-    r2: float | None
-    l2: float
-    cka: float | None
-    cka_debiased: float | None
-    cka_unstitched: float | None
+    unstitched: Likeness
+    stitched: tuple[Likeness, ...]
 
 
 @torch.no_grad()
@@ -59,7 +53,7 @@ def compare_on(
     *,
     form: RowForm,
     should_stop: Callable[[], bool] = lambda: False,
-) -> dict[Site, list[Likeness]]:
+) -> dict[Site, SiteLikeness]:
     """Compare the output of every stitch with the back network's own activation.
 
     Activations of one layer at a time are held in memory.
@@ -79,23 +73,18 @@ def compare_on(
         layer: StitchedRows(_activation(pair, probe, Wanted(back_layers=(layer,)), should_stop), form).plain
         for layer in dict.fromkeys(site.back_layer for site in stitches)
     }
-    found: dict[Site, list[Likeness]] = {}
+    found: dict[Site, SiteLikeness] = {}
     for layer in dict.fromkeys(site.front_layer for site in stitches):
         front = StitchedRows(_activation(pair, probe, Wanted(front_layers=(layer,)), should_stop), form)
         for site in (site for site in stitches if site.front_layer == layer):
-            back = backs[site.back_layer]
-            unstitched = measured("linear-cka", front.plain, back)
-            found[site] = [
-                Likeness(
-                    r2=stitch.explained(moments[site]),
-                    l2=stitch.mean_squared_error(moments[site]),
-                    cka=measured("linear-cka", rows, back),
-                    cka_debiased=measured("linear-cka-debiased", rows, back),
-                    cka_unstitched=unstitched,
+            back, sums = backs[site.back_layer], moments[site]
+            stitched = tuple(
+                likeness_of(
+                    front.stitched(stitch.weight), back, l2=stitch.mean_squared_error(sums), r2=stitch.explained(sums)
                 )
                 for stitch in stitches[site]
-                for rows in [front.stitched(stitch.weight)]
-            ]
+            )
+            found[site] = SiteLikeness(likeness_of(front.plain, back), stitched)
     return found
 
 

@@ -12,7 +12,7 @@ from weightscape.errors import DataError
 from weightscape.similarity.probe import choose_probe
 from weightscape.stitching.direct.answers import Answers, answers_of
 from weightscape.stitching.direct.fitting import Fitted, Unfitted, fit_stitches
-from weightscape.stitching.direct.likeness import Likeness, check_probe, compare_on
+from weightscape.stitching.direct.likeness import SiteLikeness, check_probe, compare_on
 from weightscape.stitching.direct.result import DirectMatching, matches_table
 from weightscape.stitching.direct.settings import METHODS, RANKS, Method, RowForm
 from weightscape.stitching.direct.sites import Match, find_matches
@@ -132,7 +132,7 @@ def _rows(
     methods: Sequence[Method],
     fitted: Mapping[Site, Sequence[Fitted]],
     answers: Answers,
-    alike: Mapping[Site, Sequence[Likeness]],
+    alike: Mapping[Site, SiteLikeness],
     *,
     lossy: bool,
 ) -> Iterator[dict[str, Any]]:
@@ -148,14 +148,21 @@ def _rows(
     if match.obstacle:
         yield from ({**place, "method": method} for method in methods)
         return
-    measured = zip(answers.stitched[match.site], alike[match.site], strict=True)
+    found = alike[match.site]
+    measured = zip(answers.stitched[match.site], found.stitched, strict=True)
     for one in fitted[match.site]:
         if isinstance(one, Unfitted):
             yield {**place, "method": one.method, "rank": one.rank, "reason": one.reason}
             continue
         logits, likeness = next(measured)
         scores = scores_of(logits, answers.labels, back=answers.back, front=answers.front, lossy=lossy)
-        yield {**place, **_described(one), **vars(likeness), **vars(scores)}
+        yield {
+            **place,
+            **_described(one),
+            **vars(likeness),
+            "cka_unstitched": found.unstitched.cka,
+            **vars(scores),
+        }
 
 
 def _described(stitch: DirectStitch) -> dict[str, Any]:
