@@ -7,30 +7,26 @@ network, also with another activation put in at the layer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, fx, nn
 
-from weightscape.batch_forms import output_tensor
 from weightscape.errors import ModelError
 from weightscape.models.addresses import LayerAddress, places, resolve
+from weightscape.models.cut_proof import Reference, prove, reference_of, running
 from weightscape.models.folding import fold_batch_norms
 from weightscape.models.graph_parts import protected, with_tensor_output
 from weightscape.models.graphs import NO_EFFECT, CutError, Split, split_graph
 from weightscape.models.hooked import HookedBack, HookedFront, Inputs
-from weightscape.models.taps import tapped
-from weightscape.seeds import stream
 from weightscape.weights.duplicates import duplicate_of
 from weightscape.weights.modes import evaluation_mode
 
 Method: TypeAlias = Literal["graph", "hooks"]
 _PROOF = 4
 """Inputs of the example that a cut is proved on."""
-_TOLERANCE = {torch.float16: 1e-2, torch.bfloat16: 1e-1}
 
 
 @dataclass(frozen=True)
@@ -96,7 +92,7 @@ def back_of(model: nn.Module, layer: str, *, example: Tensor, trainable: bool = 
         ModelError: As :func:`front_of`, or if the outputs do not depend on the layer.
     """
     parts = _cut(model, layer, example, trainable=trainable)
-    if not fold or parts.method == "hooks":
+    if not fold or parts.back.method == "hooks":
         return parts.back
     assert isinstance(parts.back.tail, fx.GraphModule)
     tail, folded = fold_batch_norms(parts.back.tail)
@@ -107,17 +103,6 @@ def back_of(model: nn.Module, layer: str, *, example: Tensor, trainable: bool = 
 class _Parts:
     front: nn.Module
     back: Back
-    method: Method
-
-
-@dataclass(frozen=True)
-class _Reference:
-    """What the parts must agree with: the whole network, run with hooks."""
-
-    activation: Tensor
-    outputs: Tensor
-    other: Tensor
-    outputs_of_other: Tensor
 
 
 def _cut(model: nn.Module, layer: str, example: Tensor, *, trainable: bool) -> _Parts:
@@ -131,7 +116,7 @@ def _cut(model: nn.Module, layer: str, example: Tensor, *, trainable: bool) -> _
     with evaluation_mode(model), torch.no_grad():
         there = places(model, lambda: model(example))
         address = resolve(model, there, LayerAddress.parse(layer))
-        reference = _reference(model, address, example)
+        reference = reference_of(model, address, example)
         shape = tuple(reference.activation.shape[1:])
         attempts: list[Callable[[], _Parts]] = [
             lambda: _by_graph(_shared_copy(model, trainable, inplace=False), address, example, shape, fine=True),
@@ -140,11 +125,12 @@ def _cut(model: nn.Module, layer: str, example: Tensor, *, trainable: bool) -> _
         ]
         for attempt in attempts:
             try:
-                parts = _proved(attempt(), reference, example)
+                parts = attempt()
+                prove(parts.front, parts.back, parts.back.whole, reference, example)
             except CutError as error:
                 reasons.append(str(error))
                 continue
-            if parts.method == "graph" or not _without_effect(reasons, reference):
+            if parts.back.method == "graph" or not _without_effect(reasons, reference):
                 return parts
     raise ModelError(
         f"The network cannot be cut at {layer}: {reasons[-1]}. Check that the layer has an effect on the outputs, that "
@@ -152,10 +138,9 @@ def _cut(model: nn.Module, layer: str, example: Tensor, *, trainable: bool) -> _
     )
 
 
-def _without_effect(reasons: list[str], reference: _Reference) -> bool:
+def _without_effect(reasons: list[str], reference: Reference) -> bool:
     """Whether the layer leads to the outputs neither in the graph nor in numbers, which may be equal by chance."""
-    unchanged = reference.outputs.is_meta or torch.equal(reference.outputs, reference.outputs_of_other)
-    return unchanged and any(reason.startswith(NO_EFFECT) for reason in reasons)
+    return reference.unchanged and any(reason.startswith(NO_EFFECT) for reason in reasons)
 
 
 def _shared_copy(model: nn.Module, trainable: bool, *, inplace: bool) -> nn.Module:
@@ -170,29 +155,8 @@ def _shared_copy(model: nn.Module, trainable: bool, *, inplace: bool) -> nn.Modu
     return duplicate.eval()
 
 
+@running()
 def _by_graph(
-    duplicate: nn.Module, address: LayerAddress, example: Tensor, shape: tuple[int, ...], *, fine: bool
-) -> _Parts:
-    with _running():
-        return _parts_of_graph(duplicate, address, example, shape, fine=fine)
-
-
-@contextmanager
-def _running() -> Iterator[None]:
-    """Turn whatever stops a part of a network into a reason to cut in another way.
-
-    Raises:
-        CutError: If a part does not run.
-    """
-    try:
-        yield
-    except CutError:
-        raise
-    except Exception as error:
-        raise CutError(f"a part of it does not run: {type(error).__name__}: {error}") from error
-
-
-def _parts_of_graph(
     duplicate: nn.Module, address: LayerAddress, example: Tensor, shape: tuple[int, ...], *, fine: bool
 ) -> _Parts:
     parts = split_graph(duplicate, address, example, fine=fine)
@@ -202,7 +166,7 @@ def _parts_of_graph(
     tail, whole = parts.tail, parts.whole
     if not example.is_meta and _writes_over(parts, example):
         tail, whole = protected(tail), protected(whole)
-    return _Parts(parts.front, Back(parts.sides, tail, whole, "graph", shape), "graph")
+    return _Parts(parts.front, Back(parts.sides, tail, whole, "graph", shape))
 
 
 def _writes_over(parts: Split, example: Tensor) -> bool:
@@ -214,60 +178,4 @@ def _writes_over(parts: Split, example: Tensor) -> bool:
 
 def _by_hooks(duplicate: nn.Module, address: LayerAddress, shape: tuple[int, ...]) -> _Parts:
     back = HookedBack(duplicate, address)
-    return _Parts(HookedFront(duplicate, address), Back(Inputs(), back, back, "hooks", shape), "hooks")
-
-
-def _reference(model: nn.Module, address: LayerAddress, example: Tensor) -> _Reference:
-    """Run the whole network, as it is and with another activation put in.
-
-    Raises:
-        ModelError: If there is no batch of numbers at the layer.
-    """
-    found: list[Tensor] = []
-    with tapped(model, address, lambda value: found.append(value.clone())):
-        outputs = output_tensor(model(example))
-    (activation,) = found
-    if activation.shape[:1] != example.shape[:1] or not activation.is_floating_point() or activation.ndim < 2:
-        raise ModelError(
-            f"Expected at {address} a batch of {len(example)} activations, received a tensor of shape "
-            f"{tuple(activation.shape)} and type {str(activation.dtype).removeprefix('torch.')}. Take another layer."
-        )
-    other = activation if activation.is_meta else _another(activation)
-    with tapped(model, address, lambda _value: other.clone()):
-        return _Reference(activation, outputs, other, output_tensor(model(example)))
-
-
-def _another(activation: Tensor) -> Tensor:
-    """Return an activation that the network does not produce by itself."""
-    noise = torch.randn(activation.shape, generator=stream(0, "proof")).to(activation)
-    return activation + activation.abs().mean().clamp_min(1e-3) * noise
-
-
-def _proved(parts: _Parts, reference: _Reference, example: Tensor) -> _Parts:
-    """Return the parts if they agree with the whole network.
-
-    Raises:
-        CutError: If they do not, or do not run.
-    """
-    if example.is_meta:
-        return parts
-    with _running():
-        agree = {
-            "its front": (parts.front(example), reference.activation),
-            "its back": (parts.back(reference.activation, example), reference.outputs),
-            "its back with another activation": (parts.back(reference.other, example), reference.outputs_of_other),
-            "its back in one": (parts.back.whole(reference.other, example), reference.outputs_of_other),
-        }
-    for name, (one, other) in agree.items():
-        if not _close(one, other):
-            raise CutError(f"{name} does not agree with the whole network")
-    return parts
-
-
-def _close(one: Tensor, other: Tensor) -> bool:
-    """Whether two results agree to 1e-5 of the largest entry, in single precision."""
-    if one.shape != other.shape:
-        return False
-    scale = float(other.abs().nan_to_num(posinf=0.0).max()) if other.numel() else 0.0
-    tolerance = _TOLERANCE.get(other.dtype, 1e-5) * max(scale, 1e-6)
-    return torch.allclose(one, other, rtol=0.0, atol=tolerance, equal_nan=True)
+    return _Parts(HookedFront(duplicate, address), Back(Inputs(), back, back, "hooks", shape))
