@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from weightscape.cli import printing
 from weightscape.cli.rows import differences
+from weightscape.studies.naming import following
 
 words = st.text(alphabet="abcxyz", min_size=1, max_size=12)
 cells = words | st.integers(-999, 9999) | st.floats(-10, 10) | st.none() | st.booleans()
@@ -68,6 +69,31 @@ def test_columns_that_agree_are_folded_but_not_those_to_keep() -> None:
     assert last == "In all rows: same = 1"
 
 
+def test_settings_that_others_imply_are_left_out_and_named() -> None:
+    mlp = {"key": "k1", "model.name": "mlp", "model.hidden": "[64]", "model.depth": None, "source.seed": 0}
+    cnn = {"key": "k2", "model.name": "cnn", "model.hidden": None, "model.depth": 4, "source.seed": 1}
+    rows = [{**row, "source.weights.seed": row["source.seed"], "value": 0.5} for row in (mlp, cnn)]
+    head, *_, last = printed(rows, 200, keep={"value"}, inputs={"source"}).splitlines()
+    assert head.split() == ["key", "model.name", "source.seed", "value"]
+    implied = "model.hidden, model.depth, and 1 setting of the inputs (--csv has all)"
+    assert last == f"Left out, as other columns imply them: {implied}"
+    assert "model.hidden" in printed(rows, 200, fold=False).splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"model.name": ["mlp", "mlp", "cnn"], "model.hidden": ["[64]", "[32]", None]},  # not by the name alone
+        {"optimizer.name": ["sgd", "adam"], "optimizer.lr": [0.1, 0.001]},  # an option of both
+        {"source.seed": [0, 1], "target.seed": [0, 1]},  # of two inputs
+        {"seed": [0, 1], "source.seed": [0, 1]},  # the stage's own, and an input's
+        {"source.seed": [0, 1], "source.weights.seed": [0, 2]},
+    ],
+)
+def test_settings_that_say_something_are_never_left_out(columns: dict[str, list[Any]]) -> None:
+    assert following(columns) == {}
+
+
 def test_json_has_null_for_what_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
     printing.print_json({"a": float("nan"), "b": float("inf"), "c": [1, None], "d": {1.5}})
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": None, "c": [1, None], "d": [1.5]}
@@ -78,3 +104,12 @@ def test_rows_are_told_apart_by_the_fewest_names() -> None:
     assert differences(pairs) == ["source.seed=0 m=a", "source.seed=0 m=b", "source.seed=1 m=a", "source.seed=1 m=b"]
     nested = [{"start": {"m": m, "source": {"seed": seed}}} for seed in (0, 1) for m in "ab"]
     assert differences(nested)[0] == "m=a source.seed=0"
+
+
+def test_two_inputs_whose_seeds_differ_are_both_named() -> None:
+    stored = [{"source": twice(a), "target": twice(b)} for a, b in ((0, 1), (0, 2), (1, 2))]
+    assert differences(stored) == [f"source.seed={a} target.seed={b}" for a, b in ((0, 1), (0, 2), (1, 2))]
+
+
+def twice(seed: int) -> dict[str, Any]:
+    return {"seed": seed, "weights": {"seed": seed}}

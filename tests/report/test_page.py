@@ -148,6 +148,16 @@ def test_columns_that_say_the_same_in_all_rows_are_said_once() -> None:
     assert "hidden = [64]" in text
 
 
+def test_columns_that_others_imply_are_named_instead_of_shown() -> None:
+    models = {"model.name": ["mlp", "cnn", "cnn"], "model.hidden": ["[64]", None, None], "model.depth": [None, 4, 4]}
+    seeds = {"source.seed": [0, 1, 2], "source.weights.seed": [0, 1, 2]}
+    table = html_table(frame := pandas.DataFrame({"key": ["a", "b", "c"], **models, **seeds, "value": [1.0, 1.5, 2.0]}))
+    assert [column.name for column in table.columns] == ["key", "model.name", "source.seed", "value"]
+    text = render(Report("s", tables={"t": frame}))
+    assert "Not shown: 3 columns that others imply" in text
+    assert "Implied by others: model.hidden, model.depth, source.weights.seed." in text
+
+
 def test_a_single_row_is_shown_in_full_and_a_cut_table_shares_what_all_of_its_rows_share() -> None:
     one = html_table(pandas.DataFrame({"key": ["a"], "seed": [0]}))
     assert [column.name for column in one.columns] == ["key", "seed"]

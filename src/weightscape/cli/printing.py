@@ -11,6 +11,8 @@ import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from weightscape.studies.naming import following
+
 if TYPE_CHECKING:
     import pandas
 
@@ -91,7 +93,8 @@ def print_rows(
     Args:
         rows: Values by column; a row may lack some.
         title: A line above.
-        fold: Whether columns with the same value in all rows go into a line below, which keeps the table narrow.
+        fold: Whether columns with the same value in all rows, and settings that others imply, go into lines below,
+            which keeps the table narrow.
         keep: Columns that stay all the same.
         inputs: Names of inputs; of their settings, only those that differ are printed.
     """
@@ -104,16 +107,30 @@ def print_rows(
     cells = {name: [cell(row.get(name), name) for row in rows] for name in names}
     filled = [name for name in names if any(text not in {"", MISSING} for text in cells[name])]
     same = [name for name in filled if fold and name not in {"key", *keep} and len(set(cells[name])) == 1]
+    others = [name for name in filled if name not in same]
+    implied = following({name: [_known(text) for text in cells[name]] for name in others if name not in keep})
+    implied = implied if fold else {}
     limit = _MOST_ROWS if sys.stdout.isatty() else len(rows)
-    shown = {name: cells[name][:limit] for name in filled if name not in same}
+    shown = {name: cells[name][:limit] for name in others if name not in implied}
     for block in _blocks(shown, width()):
         _print_block({name: shown[name] for name in block}, width())
     if len(rows) > limit:
         print(styled(f"The first {limit} of {len(rows)} rows; all of them with --csv or --json.", "dim"))
-    if same:
-        own = [f"{name} = {cells[name][0]}" for name in same if name.partition(".")[0] not in inputs]
-        more = f", and {len(same) - len(own)} settings of the inputs (--csv has all)" if len(own) < len(same) else ""
-        print_wrapped(f"In all rows: {', '.join(own)}{more}", "dim")
+    _print_left_out("In all rows: ", {name: f"{name} = {cells[name][0]}" for name in same}, inputs)
+    _print_left_out("Left out, as other columns imply them: ", {name: name for name in implied}, inputs)
+
+
+def _print_left_out(title: str, texts: Mapping[str, str], inputs: Collection[str]) -> None:
+    """Print what is said of columns that are not in a table; of the settings of inputs, how many there are."""
+    own = [text for name, text in texts.items() if name.partition(".")[0] not in inputs]
+    if rest := len(texts) - len(own):
+        own.append(f"{'and ' * bool(own)}{rest} setting{'s' * (rest > 1)} of the inputs (--csv has all)")
+    if own:
+        print_wrapped(f"{title}{', '.join(own)}", "dim")
+
+
+def _known(text: str) -> str | None:
+    return None if text in {"", MISSING} else text
 
 
 def print_facts(facts: Mapping[str, Any], *, title: str = "") -> None:
@@ -171,14 +188,14 @@ def print_wrapped(text: str, style: str) -> None:
 
 
 def cell(value: Any, name: str = "") -> str:
-    """Return a value for reading: keys shortened, numbers with four digits.
+    """Return a value for reading: keys and fingerprints shortened, numbers with four digits.
 
     >>> cell(0.981549), cell(53248), cell(True), cell(None), cell("9f3a62c1d0", "key")
     ('0.9815', '53248', 'true', '–', '9f3a62c1')
     """
     if is_missing(value):
         return MISSING
-    if name == "key":
+    if name in {"key", "fingerprint"}:
         return str(value)[:KEY_SHOWN]
     if isinstance(value, bool) or type(value).__name__ == "bool_":
         return str(bool(value)).lower()

@@ -50,3 +50,5 @@ def _table(table: Table) -> Iterator[Block]:
         yield Block("note", f"The first {len(rows)} of {shown.total} rows.")
     if shown.same:
         yield Block("note", "In all rows: " + ", ".join(f"{name} = {value}" for name, value in shown.same) + ".")
+    if shown.implied:
+        yield Block("note", "Left out, as other columns imply them: " + ", ".join(shown.implied) + ".")

@@ -7,6 +7,8 @@ import numbers
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from weightscape.studies.naming import following
+
 if TYPE_CHECKING:
     import pandas
 
@@ -46,11 +48,13 @@ class HtmlTable:
     """The first rows of a table, as cells.
 
     Attributes:
-        columns: The columns that have a value, without those that have the same one in all rows.
+        columns: The columns that have a value, without those that have the same one in all rows and settings that
+            others imply.
         rows: At most :data:`LONGEST` rows.
         total: Rows of the whole table.
         empty: Names of the columns without any value, which are not shown.
         same: Names and values of the columns that have one value in all of several rows.
+        implied: Names of the columns of settings that say nothing beside others.
     """
 
     columns: tuple[Column, ...]
@@ -58,6 +62,7 @@ class HtmlTable:
     total: int
     empty: tuple[str, ...] = ()
     same: tuple[tuple[str, str], ...] = ()
+    implied: tuple[str, ...] = ()
 
     @property
     def cut(self) -> bool:
@@ -71,13 +76,15 @@ def html_table(table: Table) -> HtmlTable:
     empty = [str(table.columns[place]) for place in range(table.shape[1]) if place not in filled]
     shared = [place for place in filled if _is_shared(str(table.columns[place]), table.iloc[:, place])]
     same = tuple(_fact(str(table.columns[place]), table.iloc[:, place]) for place in shared)
-    total, table = len(table), table.iloc[:, [place for place in filled if place not in shared]]
+    table = table.iloc[:, [place for place in filled if place not in shared]]
+    implied = tuple(_implied(table))
+    total, table = len(table), table.iloc[:, [place for place, name in enumerate(table) if str(name) not in implied]]
     columns = tuple(Column(str(name), _kind(str(name), table.iloc[:, place])) for place, name in enumerate(table))
     rows = tuple(
         tuple(cell(value, column) for value, column in zip(row, columns, strict=True))
         for row in table.head(LONGEST).itertuples(index=False, name=None)
     )
-    return HtmlTable(columns, rows, total, tuple(empty) if total else (), same)
+    return HtmlTable(columns, rows, total, tuple(empty) if total else (), same, implied)
 
 
 def cell(value: Any, column: Column) -> Cell:
@@ -136,6 +143,15 @@ def _is_shared(name: str, column: pandas.Series[Any]) -> bool:
 def _fact(name: str, column: pandas.Series[Any]) -> tuple[str, str]:
     kind = _kind(name, column)
     return name, cell(column.iloc[0], Column(name, kind)).text + " %" * (kind == "percent")
+
+
+def _implied(table: pandas.DataFrame) -> dict[str, str]:
+    """Return the columns of settings that say nothing beside others; settings have dots in their names."""
+    several = len(table) > 1
+    settings = {str(name): table.iloc[:, place] for place, name in enumerate(table) if several and "." in str(name)}
+    return following(
+        {name: [None if _is_missing(value) else str(value) for value in column] for name, column in settings.items()}
+    )
 
 
 def _is_truth(value: Any) -> bool:

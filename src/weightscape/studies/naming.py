@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,11 +36,52 @@ def differing(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         values = [json.dumps(row.get(name)) for row in flat]
         together.setdefault(tuple(values.index(value) for value in values), []).append(name)
     shown = {same[0]: same for pattern, same in together.items() if any(pattern)}
-    texts = {name: _short_name(same, flat) for name, same in shown.items()}
+    short = {name: _short_name(same, flat) for name, same in shown.items()}
+    counts = Counter(short.values())
+    texts = {name: text if counts[text] == 1 else name for name, text in short.items()}
     prefix = _common_prefix(list(texts.values()))
     return [
         {text.removeprefix(prefix): row[name] for name, text in texts.items() if row.get(name) is not None}
         for row in flat
+    ]
+
+
+def following(columns: Mapping[str, Sequence[Any]]) -> dict[str, str]:
+    """Return the columns of settings that say nothing beside another one, and that other one.
+
+    These are options that only some choices have, where the choice says their value (``model.hidden`` beside
+    ``model.name``), and settings of an input that are there a second time, because an input of the input has them too.
+
+    >>> following({"model.name": ["mlp", "mlp", "cnn"], "model.hidden": ["[64]", "[64]", None], "seed": [0, 1, 0]})
+    {'model.hidden': 'model.name'}
+    >>> following({"source.seed": [0, 1], "source.weights.seed": [0, 1], "target.seed": [0, 1]})
+    {'source.weights.seed': 'source.seed'}
+
+    Args:
+        columns: The values of the rows by column; None where there is none.
+    """
+    found: dict[str, str] = {}
+    for name, values in columns.items():
+        kind = f"{name.rpartition('.')[0]}.name"
+        if kind != name and kind in columns and None in values and _decides(columns[kind], values):
+            found[name] = kind
+        elif same := [known for known in _before(name, columns) if list(columns[known]) == list(values)]:
+            found[name] = same[0]
+    return found
+
+
+def _decides(choice: Sequence[Any], values: Sequence[Any]) -> bool:
+    return len(set(zip(choice, values, strict=True))) == len(set(choice))
+
+
+def _before(name: str, columns: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Return the columns before one that have the same setting: of the same input, or without an input's name."""
+    names = list(columns)
+    head = name.partition(".")[0]
+    return [
+        known
+        for known in names[: names.index(name)]
+        if "." in known and name.endswith("." + known.removeprefix(f"{head}."))
     ]
 
 
