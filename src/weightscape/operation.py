@@ -26,6 +26,7 @@ from weightscape.earlier import Continues, Earlier
 from weightscape.errors import ModelError, Problem, SpecificationError, WeightscapeError, did_you_mean
 from weightscape.expansion import Expansion
 from weightscape.parameters import ARTEFACTS, Input, input_of, is_artefact
+from weightscape.rehearsal import Rehearsal
 from weightscape.results import Result
 from weightscape.source import import_dotted
 from weightscape.together import Stack, Together
@@ -87,6 +88,7 @@ class Operation:
         architectures: By output, which architecture its weights have, where that is not the setting ``model``. What is
             computed on them inherits it.
         fits: What is wrong with settings taken together, each of which is right; found when a study is planned.
+        rehearsal: How a run tries out, before it computes anything, what settings ask of networks; None if it does not.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Operation:
     keeps: Keeps | None = None
     architectures: Mapping[str, ArchitectureOf] = field(default_factory=dict)
     fits: Fits | None = None
+    rehearsal: Rehearsal | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Result:
         """Run the function."""
@@ -185,6 +188,7 @@ def operation(
     keeps: Keeps | None = None,
     architectures: Mapping[str, ArchitectureOf] | None = None,
     fits: Fits | None = None,
+    rehearsal: Rehearsal | None = None,
 ) -> Callable[[Callable[..., Result]], Operation]:
     """Register the decorated function as an operation.
 
@@ -197,6 +201,7 @@ def operation(
         keeps: Which steps its trajectory will have, where its settings say it.
         architectures: By output, which architecture its weights have, where that is not the setting ``model``.
         fits: What is wrong with settings taken together, each of which is right.
+        rehearsal: How a run tries out, before it computes anything, what settings ask of networks.
 
     Raises:
         WeightscapeError: If the signature cannot serve as a schema.
@@ -204,7 +209,7 @@ def operation(
 
     def register(function: Callable[..., Result]) -> Operation:
         networks = dict(architectures or {})
-        made = Operation(name, version, function, together, continues, expansion, keeps, networks, fits)
+        made = Operation(name, version, function, together, continues, expansion, keeps, networks, fits, rehearsal)
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
                 raise WeightscapeError(f"Operation {name!r}: the signature is the schema and cannot have {parameter}.")

@@ -153,7 +153,7 @@ def _run(name: str, operation: Operation, given: Mapping[str, Any]) -> int:
     from weightscape.cli.opening import Opened, open_store, plan_with_figures
     from weightscape.cli.pages import tell_results
     from weightscape.cli.recognition import follow_from_data, with_recognised_models
-    from weightscape.cli.running import compute, exit_code, report_failures
+    from weightscape.cli.running import compute, exit_code, rehearse, report_failures
 
     store = open_store(given["workspace"])
     given = with_recognised_models(operation, given, store)
@@ -161,6 +161,8 @@ def _run(name: str, operation: Operation, given: Mapping[str, Any]) -> int:
     study = study_of(name, operation, given, wrong)
     try:
         opened = Opened(plan_with_figures(study, store, given["data_dir"]), store, given["data_dir"])
+        if not wrong:
+            rehearse(opened, workers=given["workers"], per_gpu=given["per_gpu"], as_json=given["as_json"])
     except SpecificationError as error:
         reported = {problem.where for problem in wrong}
         if any(problem.where.startswith("--data") for problem in map(partial(as_flags, operation), error.problems)):

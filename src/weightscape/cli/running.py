@@ -13,6 +13,7 @@ from weightscape.cli.verbs import INTERRUPTED, TASKS_FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from weightscape.studies.executors.execution import Run, Status
     from weightscape.studies.executors.workplaces import Workplace
@@ -53,7 +54,7 @@ def compute(
     from weightscape.studies.executors.workplaces import plan_workplaces
     from weightscape.training.memory import keep_freed_memory
 
-    here = workers == 0 and per_gpu is None
+    here = _is_here(workers, per_gpu)
     if workers is None and per_gpu is None:
         workers = 1
     chosen = pick_device(device)
@@ -64,8 +65,7 @@ def compute(
         earlier = f", {cached} from before" if cached else ""
         note(f"{opened.plan.study.name}: {total} tasks{earlier}{'' if here else _crew(places)}")
     progress = Progress(opened.plan, before, opened.store, workers=len(places))
-    aside = redirect_stdout(sys.stderr) if as_json else nullcontext()
-    with display(progress) as shown, announce_stopping(shown.say, end=here), aside:
+    with display(progress) as shown, announce_stopping(shown.say, end=here), _aside(as_json):
         return run_plan(
             opened.plan,
             opened.store,
@@ -77,6 +77,32 @@ def compute(
             data_root=opened.data_root,
             listen=shown,
         )
+
+
+def rehearse(opened: Opened, *, workers: int | None, per_gpu: int | None, as_json: bool = False) -> None:
+    """Try out what the tasks that have no result yet ask of networks; where nothing is asked, nothing is loaded.
+
+    Args:
+        opened: The planned study.
+        workers: As for :func:`compute`.
+        per_gpu: As for :func:`compute`.
+        as_json: As for :func:`compute`.
+
+    Raises:
+        SpecificationError: With everything that is wrong.
+    """
+    from weightscape.studies import rehearsing
+
+    with _aside(as_json):
+        rehearsing.rehearse(opened.plan, opened.store, here=_is_here(workers, per_gpu))
+
+
+def _is_here(workers: int | None, per_gpu: int | None) -> bool:
+    return workers == 0 and per_gpu is None
+
+
+def _aside(as_json: bool) -> AbstractContextManager[object]:
+    return redirect_stdout(sys.stderr) if as_json else nullcontext()
 
 
 def _crew(places: Sequence[Workplace]) -> str:

@@ -63,7 +63,7 @@ def run(
     The same command continues a run that was stopped, and computes nothing twice.
     """
     from weightscape.cli.opening import check_device, open_study
-    from weightscape.cli.running import compute, exit_code, report_failures
+    from weightscape.cli.running import compute, exit_code, rehearse, report_failures
     from weightscape.cli.telling import print_plan, print_run
     from weightscape.studies.tables import write_plan, write_study
     from weightscape.studies.workspace.damage import discard_damaged_tables
@@ -73,6 +73,7 @@ def run(
     if dry_run:
         print_plan(opened, as_json=as_json)
         return
+    rehearse(opened, workers=workers, per_gpu=per_gpu, as_json=as_json)
     discard_damaged_tables(opened.plan, opened.store)
     write_plan(opened.plan, opened.store)
     done = compute(

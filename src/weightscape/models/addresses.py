@@ -142,14 +142,23 @@ def find_layers(model: nn.Module, patterns: str | Sequence[str], *, example: Any
     return choose(model, places(model, lambda: model(*positional, **named)), patterns)
 
 
+def items_of(patterns: str | Sequence[str]) -> list[str]:
+    """Return the single names and patterns of what may have commas.
+
+    >>> items_of(["bn1, bn2", "conv*"])
+    ['bn1', 'bn2', 'conv*']
+    """
+    listed = [patterns] if isinstance(patterns, str) else patterns
+    return [item.strip() for pattern in listed for item in pattern.split(",") if item.strip()]
+
+
 def choose(model: nn.Module, there: dict[LayerAddress, Place], patterns: str | Sequence[str]) -> tuple[str, ...]:
     """Return the addresses that patterns stand for among the places of a network; see :func:`find_layers`.
 
     Raises:
         ModelError: As :func:`find_layers`.
     """
-    listed = [patterns] if isinstance(patterns, str) else patterns
-    items = [item.strip() for pattern in listed for item in pattern.split(",") if item.strip()]
+    items = items_of(patterns)
     if not items:
         raise ModelError("Expected the name of a layer or a pattern such as 'bn*', received none.")
     wanted = {address for item in items for address in _matching(model, there, item)}

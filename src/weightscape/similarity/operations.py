@@ -11,6 +11,7 @@ from weightscape.errors import DataError, Problem
 from weightscape.models.architecture import Architecture
 from weightscape.operation import Context, operation
 from weightscape.parameters import Inherited
+from weightscape.rehearsal import Rehearsal
 from weightscape.similarity.measure import measure_names
 from weightscape.similarity.result import Comparison, Representation
 from weightscape.similarity.settings import DEFAULT, Form, Layers, Measures
@@ -24,7 +25,14 @@ Intervals: TypeAlias = Literal["jackknife", "subsampling"]
 BatchSize: TypeAlias = Annotated[int, Field(ge=2)]
 
 
-@operation("represent", version=1, architectures={"grams": lambda settings: None})
+@operation(
+    "represent",
+    version=1,
+    architectures={"grams": lambda settings: None},
+    rehearsal=Rehearsal(
+        looks_at=("model", "data", "layers"), function="weightscape.similarity.rehearsal.rehearse_represent"
+    ),
+)
 def represent(
     weights: Weights,
     *,
@@ -89,7 +97,15 @@ def _fits(settings: Any) -> list[Problem]:
     return []
 
 
-@operation("compare", version=1, fits=_fits)
+@operation(
+    "compare",
+    version=1,
+    fits=_fits,
+    rehearsal=Rehearsal(
+        looks_at=("source_model", "target_model", "data", "layers", "target_layers"),
+        function="weightscape.similarity.rehearsal.rehearse_compare",
+    ),
+)
 def compare(
     source: Weights,
     target: Weights,

@@ -13,7 +13,7 @@ from weightscape.models.stitches import LowRankStitch, Stitch
 from weightscape.seeds import stream
 from weightscape.stitching.direct.least_squares import least_squares
 from weightscape.stitching.direct.reduced_rank import reduced_rank
-from weightscape.stitching.masks import drawn_permutation
+from weightscape.stitching.masks import check_permutable, drawn_permutation
 from weightscape.stitching.settings import Init
 
 if TYPE_CHECKING:
@@ -47,6 +47,21 @@ def begin(
         stitch.bias.copy_(bias)
 
 
+def check_channels(init: Init, *, outputs: int, inputs: int) -> None:
+    """Check that a stitch between so many channels can begin so.
+
+    Raises:
+        ModelError: If the initialisation needs equal numbers of channels.
+    """
+    if init == "perm":
+        check_permutable(outputs, inputs)
+    if init in {"eye", "ones-zeros"} and outputs != inputs:
+        raise ModelError(
+            f"The initialisation {init!r} needs equal numbers of channels, received {inputs} in the front and "
+            f"{outputs} in the back network. Take 'ps_inv', 'random' or 'orthogonal'."
+        )
+
+
 def _affine(init: Init, outputs: int, inputs: int, *, moments: Moments | None, seed: int) -> tuple[Tensor, Tensor]:
     """Return matrix ``(C2, C1)`` and bias ``(C2,)``.
 
@@ -64,11 +79,7 @@ def _affine(init: Init, outputs: int, inputs: int, *, moments: Moments | None, s
         return _orthogonal(outputs, inputs, seed, "weight"), bias
     if init == "perm":
         return drawn_permutation(outputs, inputs, seed=seed, purpose="perm").float(), bias
-    if outputs != inputs:
-        raise ModelError(
-            f"The initialisation {init!r} needs equal numbers of channels, received {inputs} in the front and "
-            f"{outputs} in the back network. Take 'ps_inv', 'random' or 'orthogonal'."
-        )
+    check_channels(init, outputs=outputs, inputs=inputs)
     return torch.eye(inputs) if init == "eye" else torch.ones(outputs, inputs), bias
 
 

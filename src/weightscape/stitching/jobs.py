@@ -11,9 +11,9 @@ from weightscape.models.stitches import LowRankStitch, Stitch, make_stitch
 from weightscape.seeds import seeded
 from weightscape.stitching.features import Site, memory_limit
 from weightscape.stitching.fitting import check_memory, check_pixels
-from weightscape.stitching.initialisation import begin
+from weightscape.stitching.initialisation import begin, check_channels
 from weightscape.stitching.learner import wanted_by
-from weightscape.stitching.masks import make_mask, needs_moments
+from weightscape.stitching.masks import check_permutable, make_mask, needs_moments
 from weightscape.stitching.pair import Pair, Wanted
 from weightscape.stitching.settings import Form, Resize, StitchSpec
 
@@ -42,7 +42,7 @@ class Job:
     @property
     def fits(self) -> bool:
         """Whether it begins at something estimated on data."""
-        return self.spec.init == "ps_inv" or needs_moments(self.spec.mask)
+        return _is_fitted(self.spec)
 
     @property
     def moments_key(self) -> tuple[Site, Form, Resize]:
@@ -84,9 +84,34 @@ def make_job(number: int, spec: StitchSpec, pair: Pair) -> Job:
     site = Site(pair.front_layer(spec.front_layer), pair.back_layer(spec.entry))
     shapes = pair.front_shape(site.front_layer), pair.back_cut(site.back_layer).shape
     with seeded(spec.seed, "init", "stitch"):
-        stitch = make_stitch(*shapes, form=spec.form, rank=spec.rank, resize=spec.resize)
+        stitch = stitch_between(*shapes, spec=spec)
     job = Job(number, spec, site, stitch)
     if job.fits:
-        check_pixels(*shapes, form=spec.form, resize=spec.resize)
         check_memory(*shapes, form=spec.form, limit=memory_limit(pair.device))
     return job
+
+
+def stitch_between(front: tuple[int, ...], back: tuple[int, ...], *, spec: StitchSpec) -> Stitch:
+    """Return a stitch that has not begun, drawn from torch's global generator.
+
+    Args:
+        front: Shape of the front's activation, without the batch.
+        back: Shape of the back's activation.
+        spec: Its settings.
+
+    Raises:
+        ModelError: If activations of these shapes cannot be stitched or fitted so.
+    """
+    stitch = make_stitch(front, back, form=spec.form, rank=spec.rank, resize=spec.resize)
+    if _is_fitted(spec):
+        check_pixels(front, back, form=spec.form, resize=spec.resize)
+    if not isinstance(stitch, LowRankStitch):
+        outputs, inputs = stitch.weight.shape
+        check_channels(spec.init, outputs=outputs, inputs=inputs)
+        if spec.mask == "random-permutation":
+            check_permutable(outputs, inputs)
+    return stitch
+
+
+def _is_fitted(spec: StitchSpec) -> bool:
+    return spec.init == "ps_inv" or needs_moments(spec.mask)

@@ -42,8 +42,8 @@ def make_mask(mask: Mask, *, outputs: int, inputs: int, moments: Moments | None 
     return selection_mask(best_inputs(moments, absolute=mask == "abs-semi-match"), inputs).cpu()
 
 
-def drawn_permutation(outputs: int, inputs: int, *, seed: int, purpose: str) -> Tensor:
-    """Return a random permutation matrix of booleans: one true entry in every row and every column.
+def check_permutable(outputs: int, inputs: int) -> None:
+    """Check that a permutation can lead from some channels to others.
 
     Raises:
         ModelError: If the numbers of channels differ.
@@ -53,5 +53,14 @@ def drawn_permutation(outputs: int, inputs: int, *, seed: int, purpose: str) -> 
             f"A permutation needs equal numbers of channels, received {inputs} in the front and {outputs} in the back "
             "network. Take the mask 'semi-match' or the initialisation 'ps_inv'."
         )
+
+
+def drawn_permutation(outputs: int, inputs: int, *, seed: int, purpose: str) -> Tensor:
+    """Return a random permutation matrix of booleans: one true entry in every row and every column.
+
+    Raises:
+        ModelError: If the numbers of channels differ.
+    """
+    check_permutable(outputs, inputs)
     order = torch.randperm(inputs, generator=stream(seed, "init", "stitch", purpose))
     return selection_mask(order, inputs)

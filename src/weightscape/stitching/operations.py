@@ -13,6 +13,7 @@ from weightscape.errors import Problem
 from weightscape.models.architecture import Architecture
 from weightscape.operation import Context, operation
 from weightscape.parameters import Inherited, Positional
+from weightscape.rehearsal import Rehearsal
 from weightscape.stitching.line_result import StitchLine
 from weightscape.stitching.result import StitchResult
 from weightscape.stitching.settings import Init, Mask, Resize, Rule, StitchSpec, Target
@@ -28,6 +29,8 @@ Weight: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 _THIRDS = Thirds(name="thirds")
 COMMON = ("front_model", "back_model", "data", "probe", "thresholds", "measure_every")
 """Settings that stitches must share to be trained in one call, whatever the pair of networks."""
+LAYERS_AND_FORM = ("front_layer", "back_layer", "init", "mask", "rank", "flatten", "resize")
+"""Settings that say between which layers a stitch can be made."""
 
 
 def stitched_architecture(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,6 +73,10 @@ def _fits(settings: Any) -> list[Problem]:
     ),
     architectures={"network": stitched_architecture},
     fits=_fits,
+    rehearsal=Rehearsal(
+        looks_at=("front_model", "back_model", "data", *LAYERS_AND_FORM),
+        function="weightscape.stitching.rehearsal.rehearse_stitch",
+    ),
 )
 def stitch(
     front: Weights,

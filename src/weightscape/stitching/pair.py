@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from weightscape.errors import ModelError
-from weightscape.models.addresses import find_layers
+from weightscape.models.addresses import LayerAddress, Place, choose, find_layers, places
 from weightscape.models.cutting import Back, back_of, front_of
 from weightscape.similarity.watching import activations
 from weightscape.training.layout import memory_format, place, private_copy
@@ -90,7 +90,7 @@ class Pair:
         Raises:
             ModelError: If there is no such layer, or a pattern stands for several.
         """
-        return _single(self.front, layer, self._placed(0), name="front")
+        return one_layer(self.front, self._places(0), layer, name="front")
 
     def back_layer(self, layer: str) -> str:
         """Return the address of one layer of the back network.
@@ -98,7 +98,7 @@ class Pair:
         Raises:
             ModelError: If there is no such layer, or a pattern stands for several.
         """
-        return _single(self.back, layer, self._placed(1), name="back")
+        return one_layer(self.back, self._places(1), layer, name="back")
 
     def depth(self, layer: str) -> int:
         """Return the place of a layer among all of the front network, from 0, in order of execution."""
@@ -126,6 +126,10 @@ class Pair:
     def front_shape(self, layer: str) -> tuple[int, ...]:
         """Return the shape of the front network's activation of one image."""
         return tuple(self.features(self._example[:2], Wanted(front_layers=(layer,)))[f"front/{layer}"].shape[1:])
+
+    def _places(self, side: int) -> dict[LayerAddress, Place]:
+        network, example = (self.front, self.back)[side], self._placed(side)
+        return places(network, lambda: network(example))
 
     def _placed(self, side: int) -> Tensor:
         return place(self._example, self.device, self._layouts[side])
@@ -172,14 +176,20 @@ def sides_of(features: Features, layer: str) -> tuple[Tensor, ...]:
     return tuple(value for name, value in features.items() if name.startswith(prefix))
 
 
-def _single(network: nn.Module, layer: str, example: Tensor, *, name: str) -> str:
-    """Return the address of one layer; `name` is what messages call the network.
+def one_layer(network: nn.Module, there: dict[LayerAddress, Place], layer: str, *, name: str) -> str:
+    """Return the address of one layer.
+
+    Args:
+        network: The network.
+        there: Its places (:func:`~weightscape.models.addresses.places`).
+        layer: The layer as the user wrote it.
+        name: What messages call the network.
 
     Raises:
         ModelError: If there is none, or several.
     """
     try:
-        found = find_layers(network, layer, example=example)
+        found = choose(network, there, layer)
     except ModelError as error:
         raise ModelError(f"The {name} network: {error}") from error
     if len(found) > 1:

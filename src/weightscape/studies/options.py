@@ -106,9 +106,13 @@ def validated(
         problems.add(place, expected, repr(value))
     apart = operation.fits(settings) if operation.fits and not wrong else ()
     for problem in apart:
-        place = places.get(problem.where, ("stages", name, "with", *filter(None, [problem.where])))
-        problems.add(place, problem.expected, problem.received, problem.remedy)
+        problems.add(place_of(name, problem.where, places), problem.expected, problem.received, problem.remedy)
     return None if wrong or apart else settings
+
+
+def place_of(name: str, option: str, places: Mapping[str, Location]) -> Location:
+    """Return where an option of a stage is written, if it is: in its grid, or under 'with'; empty stands for all."""
+    return places.get(option, ("stages", name, "with", *filter(None, [option])))
 
 
 def _booleans(given: Any, validated: Any, location: Location = ()) -> Iterator[tuple[Location, bool]]:

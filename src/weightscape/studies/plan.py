@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
 
 from weightscape.operation import Operation
 from weightscape.studies.binding import Bound
+from weightscape.studies.document import Location
 from weightscape.studies.specification import Study
 
 
@@ -45,11 +46,13 @@ class Row:
         settings: Its options, and the settings of its inputs under the names of the parameters.
         key: Its task, or ``file:HASH`` for weights from a file.
         path: The file, for weights from a file.
+        places: Where options of the grid were written.
     """
 
     settings: Mapping[str, Any]
     key: str
     path: str | None = None
+    places: Mapping[str, Location] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

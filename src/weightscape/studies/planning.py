@@ -98,12 +98,12 @@ class _Planner:
         if settings is None:
             return
         if operation.expansion is None:
-            yield self._plan_row(name, operation, combination, settings, Expanded({}))
+            yield self._plan_row(name, operation, combination, settings, Expanded({}), point)
             return
         for expanded in self._expanded(name, operation, operation.expansion, settings):
             own = validated(name, operation, {**options, **expanded.options}, point.places, self._problems)
             if own is not None:
-                yield self._plan_row(name, operation, combination, own, expanded)
+                yield self._plan_row(name, operation, combination, own, expanded, point)
 
     def _expanded(self, name: str, operation: Operation, expansion: Expansion, settings: BaseModel) -> list[Expanded]:
         try:
@@ -122,7 +122,13 @@ class _Planner:
         return []
 
     def _plan_row(
-        self, name: str, operation: Operation, combination: Combination, settings: BaseModel, expanded: Expanded
+        self,
+        name: str,
+        operation: Operation,
+        combination: Combination,
+        settings: BaseModel,
+        expanded: Expanded,
+        point: Configuration,
     ) -> Row:
         content = {**self._content(name, operation, settings), **expanded.content}
         many = {name for name, parameter in operation.inputs.items() if parameter.artefact == "Population"}
@@ -136,7 +142,8 @@ class _Planner:
             parameter: shared([member.settings for member in members]) for parameter, members in combination.items()
         }
         located = set(operation.expansion.located) if operation.expansion else None
-        return Row({**settings.model_dump(mode="json", exclude=located), **expanded.columns, **columns}, key)
+        said = {**settings.model_dump(mode="json", exclude=located), **expanded.columns, **columns}
+        return Row(said, key, places=point.places)
 
     def _content(self, name: str, operation: Operation, settings: BaseModel) -> dict[str, str]:
         try:

@@ -11,6 +11,7 @@ from weightscape.errors import Problem
 from weightscape.models.architecture import Architecture
 from weightscape.operation import Context, operation
 from weightscape.parameters import Positional
+from weightscape.rehearsal import Rehearsal
 from weightscape.similarity.settings import Layers, listed
 from weightscape.stitching.direct.result import DirectMatching
 from weightscape.stitching.direct.settings import METHODS, NEEDED, RANKS, Method, RowForm
@@ -34,7 +35,15 @@ def _fits(settings: Any) -> list[Problem]:
     ]
 
 
-@operation("direct-matching", version=1, fits=_fits)
+@operation(
+    "direct-matching",
+    version=1,
+    fits=_fits,
+    rehearsal=Rehearsal(
+        looks_at=("front_model", "back_model", "data", "layers", "back_layers", "form"),
+        function="weightscape.stitching.rehearsal.rehearse_direct_matching",
+    ),
+)
 def direct_matching(
     front: Weights,
     back: Weights,
