@@ -21,6 +21,8 @@ from typing import Any
 
 from weightscape.errors import ModelError, did_you_mean
 
+DOTTED = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
+"""What the dotted path of the user's own code looks like."""
 _INSTALLED = {"site-packages", "dist-packages"}
 _BUNDLED = {Path(__file__).parent, Path(os.__file__).parent}
 _INSTALL = {

@@ -15,7 +15,7 @@ from torch import Tensor
 from weightscape.data.geometry import mapped, resized_boxes
 from weightscape.data.loading import resized
 from weightscape.data.sampling import draw_affine, draw_boxes, inverse_maps
-from weightscape.data.transforms import Affine, Interpolation, RandomResizedCrop
+from weightscape.data.transform_settings import Affine, Interpolation, RandomResizedCrop
 
 pytestmark = pytest.mark.oracle
 FILL = 7

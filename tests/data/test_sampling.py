@@ -12,7 +12,7 @@ from scipy import stats
 
 from weightscape.data.mixing import draw_mixture
 from weightscape.data.sampling import draw_affine, draw_boxes, draw_corners, draw_flips, draw_rotations
-from weightscape.data.transforms import Affine, Flip, Mixup, RandomResizedCrop, Rotation
+from weightscape.data.transform_settings import Affine, Flip, Mixup, RandomResizedCrop, Rotation
 
 COUNT = 20_000
 LEAST = 1e-4

@@ -41,7 +41,7 @@ def named_network(text: str, *, inputs: Inputs | None, workspace: Path | None) -
     Raises:
         SpecificationError: If there are no such weights, or it is not clear of which architecture they are.
     """
-    from weightscape.models.families import LIBRARY
+    from weightscape.models.foreign import LIBRARY
 
     if text.lstrip().startswith("{") or re.match(LIBRARY, text):
         return None

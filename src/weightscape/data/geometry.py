@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from weightscape.data.transforms import Interpolation
+from weightscape.data.transform_settings import Interpolation
 from weightscape.weights.algebra import precise_dtype
 
 _FIXED = 1 << 16

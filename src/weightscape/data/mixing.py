@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from weightscape.data.transforms import Mixup
+from weightscape.data.transform_settings import Mixup
 from weightscape.seeds import numpy_stream, stream
 
 

@@ -19,9 +19,8 @@ from weightscape.data.augmentation import apply, draw
 from weightscape.data.geometry import mapped, resized_boxes
 from weightscape.data.mixing import Mixture, draw_mixture
 from weightscape.data.own_code import own_function
-from weightscape.data.transforms import (
+from weightscape.data.transform_settings import (
     Affine,
-    Augmentation,
     CenterCrop,
     Crop,
     Flip,
@@ -31,8 +30,8 @@ from weightscape.data.transforms import (
     PadCrop,
     RandomResizedCrop,
     Rotation,
-    uses_border,
 )
+from weightscape.data.transforms import Augmentation, uses_border
 from weightscape.errors import DataError
 from weightscape.seeds import stream
 from weightscape.weights.algebra import precise_dtype

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from weightscape.data.transforms import Affine, Flip, RandomResizedCrop, Rotation
+from weightscape.data.transform_settings import Affine, Flip, RandomResizedCrop, Rotation
 
 _ATTEMPTS = 10
 

@@ -7,10 +7,10 @@ from typing import Literal, TypeAlias
 
 from weightscape.data.entries import ENTRIES
 from weightscape.errors import DataError, did_you_mean
+from weightscape.source import DOTTED
 
 SourceKind: TypeAlias = Literal["catalogue", "files", "function"]
 _PATH = re.compile(r"[/\\]|^[.~]|\.(npz|pt|safetensors)$")
-_DOTTED = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")
 
 
 def source_kind(name: str) -> SourceKind:
@@ -26,7 +26,7 @@ def source_kind(name: str) -> SourceKind:
         return "catalogue"
     if _PATH.search(name):
         return "files"
-    if _DOTTED.match(name):
+    if re.match(DOTTED, name):
         return "function"
     raise DataError(
         f"expected the name of a data set, received {name!r}. {did_you_mean(name, ENTRIES)} Data of your own: a path "

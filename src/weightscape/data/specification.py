@@ -22,7 +22,8 @@ from weightscape.data.catalogue import check_classes, describe, fingerprint
 from weightscape.data.entries import ENTRIES
 from weightscape.data.normalisation import Normalisation, moments
 from weightscape.data.sources import source_kind
-from weightscape.data.transforms import Augmentation, OwnTransform, own_transforms
+from weightscape.data.transform_settings import OwnTransform
+from weightscape.data.transforms import Augmentation, own_transforms
 from weightscape.errors import DataError
 from weightscape.source import check_source, source_hash
 

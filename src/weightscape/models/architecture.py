@@ -13,24 +13,21 @@ from pydantic_core import PydanticCustomError
 
 from weightscape.errors import ModelError, did_you_mean
 from weightscape.models.families import (
-    DOTTED,
-    LIBRARY,
     Cnn,
     Conv,
-    Custom,
     Dense,
     Family,
     Fixup,
-    Foreign,
     Inception,
     LeNet,
-    Library,
     Mlp,
     ResNet,
     ResNet20,
     Stitched,
     Tiny10,
 )
+from weightscape.models.foreign import LIBRARY, Custom, Foreign, Library
+from weightscape.source import DOTTED
 
 _FAMILIES: dict[str, type[BaseModel]] = {
     "mlp": Mlp,

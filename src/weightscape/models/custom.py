@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from weightscape.errors import ModelError, did_you_mean
-from weightscape.models.families import Custom
+from weightscape.models.foreign import Custom
 from weightscape.source import import_dotted
 from weightscape.weights.modes import evaluation_mode
 

@@ -1,4 +1,4 @@
-"""The settings of each family of networks: a name without default, options with defaults. Loads no torch.
+"""The settings of each bundled family of networks: a name without default, options with defaults. Loads no torch.
 
 The number of classes and the shape of the inputs follow from the data and are given when the network is built.
 """
@@ -6,13 +6,13 @@ The number of classes and the shape of the inputs follow from the data and are g
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-DOTTED = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
-LIBRARY = r"^(timm|torchvision):[\w./-]+$"
+from weightscape.models.foreign import Custom as Custom
+from weightscape.models.foreign import Foreign as Foreign
+from weightscape.models.foreign import Library as Library
 
 if TYPE_CHECKING:
     from weightscape.models.architecture import Architecture
@@ -202,71 +202,3 @@ class Stitched(Family):
         """Return the fingerprints of the two networks together; None if neither has one."""
         found = [network.fingerprint(data_root) for network in (self.front, self.back)]
         return None if found == [None, None] else " ".join(str(one) for one in found)
-
-
-class Foreign(BaseModel):
-    """Base of networks that other people's code builds: any further setting is an argument of that code."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The keyword arguments given besides the name."""
-        return dict(self.__pydantic_extra__ or {})
-
-
-class Library(Foreign):
-    """A network of timm or torchvision, where they are installed: ``timm:NAME``, ``torchvision:NAME``, and arguments.
-
-    Built without pretrained weights, for the channels and classes of the data. Weights are drawn by the library's own
-    rules from the stream of the seed.
-    """
-
-    name: str = Field(pattern=LIBRARY)
-
-    @model_validator(mode="after")
-    def _starts_from_the_seed(self) -> Library:
-        for argument in ("pretrained", "weights"):
-            if self.arguments.get(argument):
-                raise PydanticCustomError(
-                    "pretrained",
-                    "no argument {argument}: the seed decides the first weights. Save pretrained weights to a file and "
-                    "import that file",
-                    {"argument": repr(argument)},
-                )
-        return self
-
-    @property
-    def library(self) -> str:
-        """``timm`` or ``torchvision``."""
-        return self.name.partition(":")[0]
-
-    def fingerprint(self, data_root: Path | None = None) -> str | None:
-        """Return the library's name and version: another version may define another network.
-
-        Raises:
-            ModelError: If the library is not installed.
-        """
-        from weightscape.source import library_version
-
-        return library_version(self.library, wanted_by=self.name)
-
-
-class Custom(Foreign):
-    """A user's own module: a dotted path to a class or function, and its keyword arguments.
-
-    ``classes`` and ``shape`` are passed along when the callable accepts arguments of these names.
-    """
-
-    name: str = Field(pattern=DOTTED)
-
-    def fingerprint(self, data_root: Path | None = None) -> str | None:
-        """Return the hash of the source file that defines the callable and of the user's files that it imports.
-
-        Raises:
-            ModelError: If there is no such file, it is not Python, or it does not define the name.
-        """
-        from weightscape.source import check_source, source_hash
-
-        check_source(self.name, self.arguments)
-        return source_hash(self.name)

@@ -9,7 +9,7 @@ from torch import nn
 
 from weightscape.errors import ModelError, did_you_mean
 from weightscape.models.custom import check_output
-from weightscape.models.families import Library
+from weightscape.models.foreign import Library
 from weightscape.source import import_library
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_DOTTED = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
+from weightscape.source import DOTTED
+
 OWN = "module.function"
 """The tag, in messages, of a function of the user's own."""
 
@@ -25,7 +26,7 @@ class OwnFunction(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: str = Field(pattern=_DOTTED)
+    name: str = Field(pattern=DOTTED)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -56,6 +57,6 @@ def tag_among(names: Collection[str]) -> Callable[[Any], str | None]:
         name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
         if not isinstance(name, str):
             return None
-        return OWN if name not in names and re.match(_DOTTED, name) else name
+        return OWN if name not in names and re.match(DOTTED, name) else name
 
     return tag
