@@ -65,6 +65,19 @@ def test_a_place_that_must_be_filled_is_asked_for(cli: Callable[..., Result], ne
     assert "FRONT_LAYER" in asked.stderr
 
 
+def test_layers_are_looked_for_before_anything_is_computed(
+    cli: Callable[..., Result], nets: tuple[Path, Path], tmp_path: Path
+) -> None:
+    done = cli("stitch", *nets, "relu9", "fc22", "--data", "digits", "--json", *OWN)
+    assert (done.exit_code, done.stdout) == (2, "")
+    text = " ".join(done.stderr.split())
+    assert "2 problems; nothing was started." in text
+    assert "FRONT_LAYER expected one layer to stitch at, received 'relu9'." in text
+    assert "Did you mean 'relu1'?" in text
+    assert "BACK_LAYER expected one layer to stitch at, received 'fc22'." in text
+    assert not (tmp_path / "runs").exists()
+
+
 def test_the_help_shows_the_places_after_the_inputs(cli: Callable[..., Result]) -> None:
     text = " ".join(cli(GLUE, "--help").stdout.split())
     assert "{FRONT} {BACK} {FRONT_LAYER} [BACK_LAYER]" in text
