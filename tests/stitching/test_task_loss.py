@@ -20,7 +20,7 @@ from weightscape.data.specification import DataSettings
 from weightscape.errors import DataError, Interrupted, ModelError, StoreError, TrainingError
 from weightscape.models.addresses import find_layers
 from weightscape.similarity.probe import choose_probe
-from weightscape.stitching.fitting import check_memory
+from weightscape.stitching.moments import check_memory
 from weightscape.stitching.pair import Pair, Wanted
 from weightscape.stitching.result import StitchResult
 from weightscape.stitching.settings import StitchSpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -16,6 +16,7 @@ from weightscape.models.cnn import build_cnn
 from weightscape.models.conv import build_conv
 from weightscape.models.custom import build_custom
 from weightscape.models.cutting import back_of, front_of
+from weightscape.models.filling import fill_model
 from weightscape.models.fixup import build_fixup
 from weightscape.models.inception import build_inception
 from weightscape.models.lenet import build_dense, build_lenet
@@ -25,6 +26,9 @@ from weightscape.models.resnet import build_resnet, build_resnet20
 from weightscape.models.stitches import StitchedNetwork, make_stitch
 from weightscape.models.tiny import build_tiny10
 from weightscape.seeds import seeded
+
+if TYPE_CHECKING:
+    from weightscape.weights.algebra import Weights
 
 _BUILDERS: dict[type, Callable[..., nn.Module]] = {
     families.Mlp: build_mlp,
@@ -87,6 +91,34 @@ def build_model(
     settings = parse_architecture(architecture)
     with torch.device("cpu"), seeded(seed or 0, "init"):
         return _BUILDERS[type(settings)](settings, shape=shape, classes=classes)
+
+
+def filled_model(
+    architecture: Architecture | str | dict[str, Any],
+    weights: Weights,
+    *,
+    shape: tuple[int, int, int],
+    classes: int,
+    called: str = "",
+) -> nn.Module:
+    """Build a network and put given weights into it.
+
+    Args:
+        architecture: As for :func:`build_model`.
+        weights: Its weights.
+        shape: As for :func:`build_model`.
+        classes: As for :func:`build_model`.
+        called: What messages call the network, where there are several.
+
+    Raises:
+        ModelError: As :func:`build_model`, or if the weights are of another architecture.
+    """
+    network = build_model(architecture, shape=shape, classes=classes)
+    try:
+        fill_model(network, weights)
+    except ModelError as error:
+        raise ModelError(f"{called}: {error}" if called else str(error)) from error
+    return network
 
 
 def build_on_meta(architecture: Architecture, *, shape: tuple[int, int, int], classes: int) -> nn.Module:

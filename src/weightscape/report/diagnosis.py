@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from weightscape.report.pages import data_notes, facts_of, short_name, table_files
+from weightscape.report.pages import data_notes, facts_of, percent, short_name, table_files
 
 if TYPE_CHECKING:
     from weightscape.report.page import Report, ReportFigure
@@ -29,14 +29,14 @@ def findings(record: Record) -> list[str]:
     settings = record.settings
     return [
         f"On {metrics['count']:,} images of the {metrics['measured_on']} split of {settings['data']['name']}, the "
-        f"first network classifies {_percent(metrics['source_accuracy'])} correctly, the second "
-        f"{_percent(metrics['target_accuracy'])}.",
+        f"first network classifies {percent(metrics['source_accuracy'])} correctly, the second "
+        f"{percent(metrics['target_accuracy'])}.",
         f"Between them the loss rises by {metrics['direct_loss_barrier']:.3g} above the line from end to end, and by "
         f"{metrics['loss_barrier']:.3g} (standard error {metrics['loss_barrier_stderr']:.2g}) once the units of the "
         "first are in the order of the second; the error rises by "
         f"{_points(metrics['direct_error_barrier'])} points, and by {_points(metrics['error_barrier'])} "
         f"(standard error {_points(metrics['error_barrier_stderr'])}) once aligned.",
-        f"Alignment by {settings['method']} moved {_percent(metrics['moved'])} of the units; the cosine of all "
+        f"Alignment by {settings['method']} moved {percent(metrics['moved'])} of the units; the cosine of all "
         f"parameters went from {metrics['cosine_before']:.3f} to {metrics['cosine']:.3f}.",
         _mistakes(metrics),
     ]
@@ -52,7 +52,7 @@ def _mistakes(metrics: Mapping[str, Any]) -> str:
     return (
         f"Both fail on {metrics['both_wrong']} images; independent mistakes would share "
         f"{metrics['both_wrong_expected']:.1f} (95 %: {metrics['both_wrong_low']} to {metrics['both_wrong_high']})."
-        f"{kappa} They predict the same class for {_percent(metrics['agreement'])} of the images."
+        f"{kappa} They predict the same class for {percent(metrics['agreement'])} of the images."
     )
 
 
@@ -76,10 +76,6 @@ def cautions(record: Record) -> list[str]:
             f"Only {metrics['count']} images were measured on: look at the standard errors before comparing heights."
         )
     return found
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def _points(share: float | None) -> str:

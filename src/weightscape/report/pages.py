@@ -96,3 +96,12 @@ def short_name(name: str) -> str:
     """
     parts = Path(name).parts
     return "/".join(parts[-2:]) if len(parts) > 2 else name
+
+
+def percent(share: float) -> str:
+    """Return a share in percent.
+
+    >>> percent(0.98765)
+    '98.8 %'
+    """
+    return f"{100 * share:.1f} %"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from weightscape.report.pages import percent
+
 if TYPE_CHECKING:
     from weightscape.studies.workspace.record import Record
 
@@ -24,17 +26,17 @@ def findings(record: Record) -> list[str]:
 
 def _accuracy(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     relative = metrics["relative_accuracy"]
-    whole = "" if relative is None else f"; relative to the back network that is {_percent(relative)}"
+    whole = "" if relative is None else f"; relative to the back network that is {percent(relative)}"
     above = metrics.get("above_chance")
     if above is not None:
-        whole += f", and {_percent(above)} of what it is above guessing"
+        whole += f", and {percent(above)} of what it is above guessing"
     front = metrics["front_accuracy"]
-    first = "" if front is None else f", the front network alone {_percent(front)}"
+    first = "" if front is None else f", the front network alone {percent(front)}"
     return (
-        f"The front network up to {settings['front_layer']} and the back network from {entry_of(settings)} on, joined "
-        f"by {_form(metrics, settings)}, classify {_percent(metrics['accuracy'])} (standard error "
-        f"{_percent(metrics['accuracy_stderr'])}) of {metrics['count']:,} test images of {settings['data']['name']} "
-        f"correctly{whole}. The back network alone has {_percent(metrics['back_accuracy'])}{first}."
+        f"The front network up to {settings['front_layer']} and the back network from {back_layer_of(settings)} on, "
+        f"joined by {_form(metrics, settings)}, classify {percent(metrics['accuracy'])} (standard error "
+        f"{percent(metrics['accuracy_stderr'])}) of {metrics['count']:,} test images of {settings['data']['name']} "
+        f"correctly{whole}. The back network alone has {percent(metrics['back_accuracy'])}{first}."
     )
 
 
@@ -49,7 +51,7 @@ def _form(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
 
 
 def _training(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    begin = f"The stitch began at {settings['init']} with an accuracy of {_percent(metrics['initial_accuracy'])}"
+    begin = f"The stitch began at {settings['init']} with an accuracy of {percent(metrics['initial_accuracy'])}"
     if not metrics["iterations_taken"]:
         return f"{begin}; it was not trained."
     extra = "".join(
@@ -60,7 +62,7 @@ def _training(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         f"the cross-entropy to the outputs of the back network from {metrics['initial_cross_entropy']:.3g} to "
         f"{metrics['cross_entropy']:.3g} nats, the Kullback-Leibler divergence from {metrics['initial_kl']:.3g} to "
         f"{metrics['kl']:.3g}, and the share of answers that are the back network's from "
-        f"{_percent(metrics['initial_agreement'])} to {_percent(metrics['agreement'])}."
+        f"{percent(metrics['initial_agreement'])} to {percent(metrics['agreement'])}."
     )
 
 
@@ -81,7 +83,7 @@ def _likeness(metrics: Mapping[str, Any]) -> str:
     without = metrics["cka_unstitched"]
     bare = "" if without is None else f"; that of the front's activation without a stitch is {without:.4f}"
     share = metrics["r2"]
-    explained = "" if share is None else f" The stitch explains {_percent(share)} of the variance of its channels."
+    explained = "" if share is None else f" The stitch explains {percent(share)} of the variance of its channels."
     return (
         f"On {metrics['probe_images']:,} probe images, the linear CKA of the stitch's output with the back network's "
         f"own activation is {cka:.4f}{moved}{bare}.{explained}"
@@ -95,7 +97,7 @@ def cautions(record: Record) -> list[str]:
     found = []
     if metrics["count"] < _FEW:
         found.append(f"Only {metrics['count']} images were scored on: look at the standard error of the accuracy.")
-    if entry_of(settings) != settings["front_layer"]:
+    if back_layer_of(settings) != settings["front_layer"]:
         found.append(
             "The two layers are different ones. A stitch trained on the task loss can join distant layers without "
             "their representations being alike (arXiv 2412.11299)."
@@ -110,10 +112,6 @@ def cautions(record: Record) -> list[str]:
     return found
 
 
-def entry_of(settings: Mapping[str, Any]) -> str:
+def back_layer_of(settings: Mapping[str, Any]) -> str:
     """Return the layer at which the back network is entered."""
     return str(settings["back_layer"] or settings["front_layer"])
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from weightscape.report.pages import data_notes, facts_of, short_name, table_files
+from weightscape.report.stitch_findings import back_layer_of
 from weightscape.report.stitch_findings import cautions as cautions
-from weightscape.report.stitch_findings import entry_of
 from weightscape.report.stitch_findings import findings as findings
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def extra_files(record: Record, path: Path, names: Mapping[str, str]) -> list[Pa
 
 def _title(record: Record, names: Mapping[str, str]) -> str:
     front, back = (short_name(names[name]) for name in ("front", "back"))
-    return f"{front} ({record.settings['front_layer']}) to {back} ({entry_of(record.settings)})"
+    return f"{front} ({record.settings['front_layer']}) to {back} ({back_layer_of(record.settings)})"
 
 
 def _tables(record: Record) -> dict[str, Table]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -73,15 +72,6 @@ class Side:
     labels: Tensor | None
     fingerprint: str
     count: int
-
-
-def width_of(shape: Sequence[int], form: str) -> int:
-    """Return the units of a row of an activation of that shape (without the batch).
-
-    >>> width_of((16, 8, 8), "features"), width_of((16, 8, 8), "pooled"), width_of((10,), "features")
-    (1024, 16, 10)
-    """
-    return math.prod(shape) if form == "features" else shape[0]
 
 
 @dataclass(frozen=True)

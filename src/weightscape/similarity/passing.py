@@ -21,6 +21,7 @@ from weightscape.models.addresses import choose, places
 from weightscape.models.taps import tensor_or_none
 from weightscape.repeatable import Cuttable
 from weightscape.similarity.memory import MEMORY_LIMIT, check_memory, head_of
+from weightscape.similarity.rows import width_of
 from weightscape.similarity.settings import Form
 from weightscape.similarity.watching import Watcher
 from weightscape.training.layout import private_copy
@@ -137,8 +138,7 @@ class Described:
             form: What a row is (:func:`~weightscape.similarity.rows.as_rows`).
         """
         pixels = prod(self.shape[1:])
-        width = prod(self.shape) if form == "features" else self.shape[0]
-        return pixels if form == "pixels" else 1, width, self.itemsize
+        return pixels if form == "pixels" else 1, width_of(self.shape, form), self.itemsize
 
 
 def described_layers(model: nn.Module, patterns: LayerPatterns, given: Batches, batch: Batch) -> dict[str, Described]:

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from weightscape.batches import BatchSource, Forward
 from weightscape.errors import DataError, did_you_mean
 from weightscape.models.addresses import ALL
-from weightscape.similarity.collecting import Side, Wanted, collect, width_of
+from weightscape.similarity.collecting import Side, Wanted, collect
 from weightscape.similarity.grams import grams_of_tensors, tensors_of_grams
 from weightscape.similarity.memory import MEMORY_LIMIT
 from weightscape.similarity.passing import LayerPatterns
 from weightscape.similarity.result import Representation
+from weightscape.similarity.rows import width_of
 from weightscape.similarity.settings import Form
 
 if TYPE_CHECKING:

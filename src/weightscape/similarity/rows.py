@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
+
 from torch import Tensor
 
 from weightscape.errors import DataError
@@ -31,3 +34,12 @@ def as_rows(activation: Tensor, form: Form) -> Tensor:
     if form == "pooled":
         return activation.flatten(2).mean(dim=2)
     raise DataError(f"Expected the form pixels, features or pooled, received {form!r}.")
+
+
+def width_of(shape: Sequence[int], form: str) -> int:
+    """Return the units of a row of an activation of that shape (without the batch).
+
+    >>> width_of((16, 8, 8), "features"), width_of((16, 8, 8), "pooled"), width_of((10,), "features")
+    (1024, 16, 10)
+    """
+    return prod(shape) if form == "features" else shape[0]

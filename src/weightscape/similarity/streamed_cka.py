@@ -24,6 +24,7 @@ from weightscape.similarity.memory import MEMORY_LIMIT, check_memory
 from weightscape.similarity.passing import NO_LAYER, described_layers
 from weightscape.similarity.rows import as_rows
 from weightscape.similarity.settings import Form
+from weightscape.training.evaluation import device_of
 from weightscape.weights.algebra import precise_dtype
 from weightscape.weights.modes import evaluation_mode
 
@@ -168,7 +169,7 @@ def _check_count(batch: Batch) -> None:
 
 def _vectors(model: nn.Module, layers: Sequence[str], given: Batches, batch: Batch, form: Form) -> Tensor:
     """Return a row for each layer, in order."""
-    device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
+    device = device_of(model)
     rows = torch.zeros(len(layers), batch.count**2, dtype=precise_dtype(device), device=device)
 
     def visit(place: int, value: Tensor) -> None:

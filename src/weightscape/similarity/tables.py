@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from weightscape.errors import DataError
 from weightscape.similarity.cells import COLUMNS, Asked, Cells, cell_values, moment_cells, output_cells
-from weightscape.similarity.collecting import Side, labels_of, width_of
+from weightscape.similarity.collecting import Side, labels_of
 from weightscape.similarity.gram_cells import gram_cells
 from weightscape.similarity.pair_moments import PairMoments
 from weightscape.similarity.plan import Planned
 from weightscape.similarity.probe import check_same_probe
+from weightscape.similarity.rows import width_of
 
 if TYPE_CHECKING:
     import pandas

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from weightscape.errors import DataError, Interrupted, ModelError
+from weightscape.errors import DataError, Interrupted
 from weightscape.similarity.cells import Asked
 from weightscape.similarity.comparison import compare
 from weightscape.similarity.probe import Choice, Probe, choose_probe
@@ -162,12 +162,6 @@ def _loaded(data: DataSettings, context: Context) -> Dataset:
 
 
 def _network(weights: Weights, model: Architecture, dataset: Dataset, *, role: str = "") -> nn.Module:
-    from weightscape.models.building import build_model
-    from weightscape.models.filling import fill_model
+    from weightscape.models.building import filled_model
 
-    network = build_model(model, shape=dataset.shape, classes=len(dataset.classes))
-    try:
-        fill_model(network, weights)
-    except ModelError as error:
-        raise ModelError(f"{role.capitalize()}: {error}" if role else str(error)) from error
-    return network
+    return filled_model(model, weights, shape=dataset.shape, classes=len(dataset.classes), called=role.capitalize())

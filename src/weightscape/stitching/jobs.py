@@ -10,10 +10,10 @@ from torch import Tensor
 from weightscape.models.stitches import LowRankStitch, Stitch, make_stitch
 from weightscape.seeds import seeded
 from weightscape.stitching.features import Site, memory_limit
-from weightscape.stitching.fitting import check_memory, check_pixels
 from weightscape.stitching.initialisation import begin, check_channels
 from weightscape.stitching.learner import wanted_by
 from weightscape.stitching.masks import check_permutable, make_mask, needs_moments
+from weightscape.stitching.moments import check_memory, check_pixels
 from weightscape.stitching.pair import Pair, Wanted
 from weightscape.stitching.settings import Form, Resize, StitchSpec
 

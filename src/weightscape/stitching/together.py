@@ -10,8 +10,7 @@ from torch import nn
 
 from weightscape.data.loading import load_data
 from weightscape.errors import Interrupted, ModelError, WeightscapeError
-from weightscape.models.building import build_model
-from weightscape.models.filling import fill_model
+from weightscape.models.building import filled_model
 from weightscape.operation import Context
 from weightscape.stitching.line import line_of_stitches
 from weightscape.stitching.line_result import StitchLine
@@ -60,7 +59,6 @@ def stitch_together(calls: Sequence[Mapping[str, Any]], *, context: Context, pub
     for (front, back), members in pairs.items():
         share = done / len(calls), len(members) / len(calls)
         place = None if context.partial is None else context.partial / f"{front[:8]}-{back[:8]}"
-
         _publish_pair(calls, members, context=context, publish=publish, share=share, place=place)
         done += len(members)
 
@@ -127,12 +125,8 @@ def network_of(model: Architecture, weights: Weights, dataset: Dataset, *, name:
     Raises:
         ModelError: If the weights are of another architecture.
     """
-    network = build_model(model, shape=dataset.shape, classes=len(dataset.classes))
-    try:
-        fill_model(network, weights)
-    except ModelError as error:
-        raise ModelError(f"The {name} network: {error}") from error
-    return network
+    called = f"The {name} network"
+    return filled_model(model, weights, shape=dataset.shape, classes=len(dataset.classes), called=called)
 
 
 def line_between(

@@ -23,10 +23,10 @@ from weightscape.stitching.features import (
     memory_limit,
     plan_passes,
 )
-from weightscape.stitching.fitting import fit_moments
 from weightscape.stitching.identity import PairIdentity
 from weightscape.stitching.jobs import Job, make_job
 from weightscape.stitching.learner import StitchLearner
+from weightscape.stitching.moments import fit_moments
 from weightscape.stitching.outcome import Finished, result_of
 from weightscape.stitching.pair import Pair, Wanted
 from weightscape.stitching.result import StitchResult

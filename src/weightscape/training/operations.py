@@ -105,11 +105,9 @@ def evaluate(
         context: Device, folders, progress and the wish to stop.
     """
     from weightscape.data.loading import load_data
-    from weightscape.models.building import build_model
-    from weightscape.models.filling import fill_model
+    from weightscape.models.building import filled_model
     from weightscape.training.evaluation import evaluate as evaluate_model
 
     dataset = load_data(data, root=context.data_root, device=context.device)
-    network = build_model(model, shape=dataset.shape, classes=len(dataset.classes))
-    fill_model(network, weights)
+    network = filled_model(model, weights, shape=dataset.shape, classes=len(dataset.classes))
     return evaluate_model(network, getattr(dataset, split), device=context.device, should_stop=context.should_stop)

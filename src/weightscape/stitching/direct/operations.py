@@ -17,8 +17,6 @@ from weightscape.stitching.direct.result import DirectMatching
 from weightscape.stitching.direct.settings import METHODS, NEEDED, RANKS, Method, RowForm
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from weightscape.weights.algebra import Weights
 
 Methods: TypeAlias = Annotated[tuple[Method, ...], BeforeValidator(listed)]
@@ -89,24 +87,14 @@ def direct_matching(
         context: Device, folders, progress and the wish to stop.
     """
     from weightscape.data.loading import load_data
-    from weightscape.errors import ModelError
-    from weightscape.models.building import build_model
-    from weightscape.models.filling import fill_model
+    from weightscape.models.building import filled_model
     from weightscape.stitching.direct.networks import stitch_directly
 
     dataset = load_data(data, root=context.data_root, device=context.device)
-
-    def network(weights: Weights, model: Architecture, which: str) -> nn.Module:
-        made = build_model(model, shape=dataset.shape, classes=len(dataset.classes))
-        try:
-            fill_model(made, weights)
-        except ModelError as error:
-            raise ModelError(f"The {which} network: {error}") from error
-        return made
-
+    seen: dict[str, Any] = {"shape": dataset.shape, "classes": len(dataset.classes)}
     return stitch_directly(
-        network(front, front_model, "front"),
-        network(back, back_model, "back"),
+        filled_model(front_model, front, **seen, called="The front network"),
+        filled_model(back_model, back, **seen, called="The back network"),
         dataset,
         layers,
         back_layers,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from weightscape.stitching.direct.settings import RowForm
 from weightscape.stitching.features import Site
-from weightscape.stitching.fitting import fit_moments
+from weightscape.stitching.moments import fit_moments
 from weightscape.stitching.pair import Pair
 from weightscape.stitching.settings import Form as StitchForm
 from weightscape.stitching.settings import Resize
