@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod, sqrt
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,10 @@ from torch.nn import functional
 
 from weightscape.errors import ModelError
 from weightscape.models.cutting import Back
+from weightscape.models.families import StitchForm, StitchResize
 
-Form: TypeAlias = Literal["affine", "flat", "low-rank"]
-Resize: TypeAlias = Literal["refuse", "keep", "bilinear"]
+Form: TypeAlias = StitchForm
+Resize: TypeAlias = StitchResize
 
 
 class AffineStitch(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from weightscape.batches import BatchSource, Forward
 from weightscape.errors import DataError, did_you_mean
-from weightscape.models.addresses import ALL
+from weightscape.models.addresses import ALL, items_of
 from weightscape.similarity.collecting import Side, Wanted, collect
 from weightscape.similarity.grams import grams_of_tensors, tensors_of_grams
 from weightscape.similarity.memory import MEMORY_LIMIT
@@ -153,10 +153,8 @@ def with_lossy_images(representation: Representation) -> Representation:
 
 
 def _chosen(stored: tuple[str, ...], patterns: LayerPatterns) -> tuple[str, ...]:
-    listed = [patterns] if isinstance(patterns, str) else list(patterns)
-    items = [item.strip() for text in listed for item in text.split(",") if item.strip()]
     wanted: set[str] = set()
-    for item in items:
+    for item in items_of(patterns):
         found = [layer for layer in stored if item == ALL or layer == item or fnmatchcase(layer, item)]
         if not found:
             raise DataError(f"The representation has no layer {item!r}. {did_you_mean(item, stored)}")

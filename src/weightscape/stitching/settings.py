@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from weightscape.models.families import StitchForm, StitchResize
 from weightscape.training.recipe import Adam, Recipe, Schedule, Sgd, Thirds
 from weightscape.training.settings import Settings
 
@@ -71,13 +72,13 @@ these two losses. ``soft_1_plus_2-mean``, ``soft_1_plus_2-sum``: the softmax of 
 """
 Rule: TypeAlias = Literal["adam", "sgd"]
 """Update rule: Adam, or gradient descent with Nesterov momentum 0.9."""
-Resize: TypeAlias = Literal["refuse", "keep", "bilinear"]
+Resize: TypeAlias = StitchResize
 """What becomes of maps of another height and width than the back network has at its layer.
 
 ``refuse``: an error. ``keep``: the back network goes on with maps of the front network's size, as far as it can.
 ``bilinear``: they are resized before the stitch.
 """
-Form: TypeAlias = Literal["affine", "flat", "low-rank"]
+Form: TypeAlias = StitchForm
 
 
 class StitchSpec(Settings):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from weightscape.errors import ModelError
-from weightscape.models.addresses import choose, places
+from weightscape.models.addresses import choose, items_of, places
 from weightscape.stitching.direct.settings import RowForm
 from weightscape.stitching.features import Site
 
@@ -109,8 +109,7 @@ def _layers(network: nn.Module, patterns: str | Sequence[str], example: Tensor, 
 
 
 def _is_pattern(patterns: str | Sequence[str]) -> bool:
-    listed = [patterns] if isinstance(patterns, str) else patterns
-    return any(_PATTERN.search(item.strip()) for pattern in listed for item in pattern.split(","))
+    return any(map(_PATTERN.search, items_of(patterns)))
 
 
 def _obstacle(front: Layer, back: Layer, form: RowForm) -> str:
