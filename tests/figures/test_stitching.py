@@ -94,6 +94,19 @@ def test_matching_is_the_mean_over_pairs_with_an_interval_over_networks() -> Non
     assert "leaves out one network at a time" in said(drawn)
 
 
+def test_a_band_ends_where_no_value_can_be_and_the_numbers_keep_the_interval() -> None:
+    drawn = draw("stitch-matching", {"table": stitches(lambda front, back, place: 0.9 - 0.15 * (front + back) * place)})
+    divergence = means(drawn, "KL divergence from the back network (nats)", "task loss")
+    assert divergence["low"].min() < -0.2
+    axes = drawn.figure.axes[1]
+    (band,) = axes.collections
+    assert band.get_paths()[0].vertices[:, 1].min() == 0.0
+    assert axes.get_ylim()[0] == 0.0
+    assert "drawn as far as values are possible" in said(drawn)
+    narrow = draw("stitch-matching", {"table": stitches(lambda front, back, place: 0.5 + 0.001 * (front + back))})
+    assert "as far as" not in said(narrow)
+
+
 @pytest.mark.parametrize(
     ("relative_to", "quantity", "shift"),
     [

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from weightscape.figures.numbers import THIN_LINES_BELOW
+from weightscape.figures.pairs import possible
 from weightscape.figures.style import Look
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def draw_means(
         for _, run in single.groupby("run", sort=False):
             run = run.sort_values("x", kind="stable")
             axes.plot(run["x"], run["y"], color=look.colour, linewidth=0.6, alpha=0.45, zorder=2)
-    mean = numbers.loc[numbers["kind"] == "mean"].sort_values("x", kind="stable")
+    mean = possible(numbers.loc[numbers["kind"] == "mean"]).sort_values("x", kind="stable")
     if band and mean["low"].notna().any():
         axes.fill_between(mean["x"], mean["low"], mean["high"], color=look.colour, alpha=0.16, linewidth=0, zorder=1)
     marker = look.marker if len(mean) <= 30 else ""
@@ -41,7 +42,7 @@ def fit_height(axes: Axes, numbers: pandas.DataFrame, *, begin: float | None = N
         numbers: What is drawn in all of them.
         begin: Where the axis begins at the latest.
     """
-    values = numbers["y"].dropna()
+    values, numbers = numbers["y"].dropna(), possible(numbers)
     if values.empty:
         return
     low, high = float(values.min()), float(values.max())

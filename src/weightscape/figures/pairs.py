@@ -33,6 +33,21 @@ PAIR_COLUMNS = (
 )
 _TEXTS = PAIR_COLUMNS[:6]
 LEVEL = 0.95
+_ANY = math.inf
+POSSIBLE: dict[str, tuple[float, float]] = {
+    "accuracy relative to the back network": (0.0, _ANY),
+    "accuracy relative to the front network": (0.0, _ANY),
+    "accuracy (share)": (0.0, 1.0),
+    "same prediction as the back network (share)": (0.0, 1.0),
+    "cross-entropy to the back network (nats)": (0.0, _ANY),
+    "KL divergence from the back network (nats)": (0.0, _ANY),
+    "loss (nats)": (0.0, _ANY),
+    "linear CKA with the back network": (0.0, 1.0),
+    "debiased linear CKA with the back network": (-_ANY, 1.0),
+    "mean squared difference from the back network": (0.0, _ANY),
+    "linear regression R²": (-_ANY, 1.0),
+}
+"""The lowest and the highest value of quantities that have one."""
 _Network: TypeAlias = tuple[tuple[str, Any], ...]
 
 
@@ -204,6 +219,16 @@ def _typed(part: pandas.DataFrame) -> pandas.DataFrame:
     return part.astype(dict.fromkeys(("x", "y", "low", "high"), "float"))
 
 
+def possible(numbers: pandas.DataFrame) -> pandas.DataFrame:
+    """Cut intervals where no value can be, for drawing.
+
+    An interval from few networks is symmetric and wide, so that it may reach below a distance of 0.
+    """
+    low = numbers["quantity"].map(lambda name: POSSIBLE.get(name, (-_ANY, _ANY))[0]).astype(float)
+    high = numbers["quantity"].map(lambda name: POSSIBLE.get(name, (-_ANY, _ANY))[1]).astype(float)
+    return numbers.assign(low=numbers["low"].clip(lower=low), high=numbers["high"].clip(upper=high))
+
+
 def pairs_note(numbers: pandas.DataFrame, *, band: str = "band", thin: bool = True) -> str:
     """Return for example ``n = 12 ordered pairs of 4 networks; band: 95 % interval, ...``."""
     means = numbers.loc[numbers["kind"] == "mean"]
@@ -216,5 +241,7 @@ def pairs_note(numbers: pandas.DataFrame, *, band: str = "band", thin: bool = Tr
     if thin and pairs < THIN_LINES_BELOW:
         text += "; thin: single pairs, bold: mean"
     if means["low"].notna().any():
-        return f"{text}; {band}: 95 % interval, which leaves out one network at a time."
+        cut = band == "band" and not possible(means).equals(means)
+        where = ", drawn as far as values are possible" * cut
+        return f"{text}; {band}: 95 % interval, which leaves out one network at a time{where}."
     return f"{text}; no interval: at least three networks are needed for one."

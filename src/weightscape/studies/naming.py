@@ -56,6 +56,8 @@ def following(columns: Mapping[str, Sequence[Any]]) -> dict[str, str]:
     {'model.hidden': 'model.name'}
     >>> following({"source.seed": [0, 1], "source.weights.seed": [0, 1], "target.seed": [0, 1]})
     {'source.weights.seed': 'source.seed'}
+    >>> following({"front_model.width": [4, 8], "front.model.width": [4, 8]})
+    {'front.model.width': 'front_model.width'}
 
     Args:
         columns: The values of the rows by column; None where there is none.
@@ -75,13 +77,16 @@ def _decides(choice: Sequence[Any], values: Sequence[Any]) -> bool:
 
 
 def _before(name: str, columns: Mapping[str, Sequence[Any]]) -> list[str]:
-    """Return the columns before one that have the same setting: of the same input, or without an input's name."""
+    """Return the columns before one that have the same setting: of the same input, or of the stage itself.
+
+    ``front_model.width`` of a stage is ``front.model.width`` of its input ``front``.
+    """
     names = list(columns)
     head = name.partition(".")[0]
     return [
         known
         for known in names[: names.index(name)]
-        if "." in known and name.endswith("." + known.removeprefix(f"{head}."))
+        if "." in known and (name.endswith("." + known.removeprefix(f"{head}.")) or known == name.replace(".", "_", 1))
     ]
 
 
