@@ -133,25 +133,30 @@ def test_an_unknown_layout_has_a_suggestion(published: Path) -> None:
 
 
 class Trap:
+    """Makes a folder when it is read by whoever runs what a file says."""
+
+    def __init__(self, sprung: Path) -> None:
+        self.sprung = sprung
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, ("/tmp/weightscape-trap",)
+        return os.mkdir, (str(self.sprung),)
 
 
-def test_code_in_a_file_of_that_age_is_not_run(published: Path) -> None:
+def test_code_in_a_file_of_that_age_is_not_run(published: Path, tmp_path: Path) -> None:
     path = published / "weights [1]/Dense/in0-gn0/110000.pt"
-    whole = {"0": torch.ones(2), "trap": Trap()}
+    whole = {"0": torch.ones(2), "trap": Trap(tmp_path / "sprung")}
     torch.save(whole, path, _use_new_zipfile_serialization=False)
     with pytest.raises(WeightscapeError):
         ws.Population.from_files(published, layout="dr-frankenstein", model=torch.nn.Linear(2, 2))
-    assert not Path("/tmp/weightscape-trap").exists()
+    assert not (tmp_path / "sprung").exists()
 
 
-def test_pickles_of_results_are_refused(published: Path) -> None:
+def test_pickles_of_results_are_refused(published: Path, tmp_path: Path) -> None:
     path = published / "bn1-bn1.pt"
-    path.write_bytes(pickle.dumps({"params": {}, "trap": Trap()}))
+    path.write_bytes(pickle.dumps({"params": {}, "trap": Trap(tmp_path / "sprung")}))
     with pytest.raises(WeightscapeError, match="bn1-bn1"):
         ws.Population.from_files(path, layout="dr-frankenstein", step="1ep")
-    assert not Path("/tmp/weightscape-trap").exists()
+    assert not (tmp_path / "sprung").exists()
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_an_unknown_name_gets_the_closest_one_and_no_tags(value):
     with pytest.raises(ValidationError) as caught:
         ADAPTER.validate_python(value)
     (problem,) = caught.value.errors()
-    assert "Did you mean 'conv8'?" in problem["msg"] or "Did you mean 'conv" in problem["msg"]
+    assert "Did you mean 'conv" in problem["msg"]
     assert "'conv9'" in problem["msg"]
     assert "tag" not in problem["msg"]
 
