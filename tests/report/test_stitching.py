@@ -166,6 +166,15 @@ def test_what_is_not_known_is_left_out_of_the_sentences(tmp_path: Path) -> None:
     assert "cannot be compared" in text
 
 
+def test_masks_penalties_and_a_stitch_far_from_the_activation_are_said_in_words(tmp_path: Path) -> None:
+    record = record_of(tmp_path, "mask: semi-match, l1: 1.0, temperature: 2.0, changed: {r2: -4.5}")
+    text = " ".join(stitching.findings(record))
+    assert "entries outside the mask semi-match are kept at 0" in text
+    assert "soft_2, temperature 2, l1 1 for" in text
+    assert "The means of its channels would be closer to it" in text
+    assert "-450" not in text
+
+
 def test_a_jpeg_copy_few_images_and_distant_layers_are_warned_of(tmp_path: Path) -> None:
     warnings = " ".join(stitching.cautions(record_of(tmp_path, "back_layer: bn7, changed: {count: 9}")))
     assert "JPEG copy" in warnings

@@ -125,6 +125,15 @@ def test_logits_passed_in_give_what_the_networks_give() -> None:
     assert two.training
 
 
+def test_a_back_network_without_answers_is_refused_and_not_agreed_with() -> None:
+    broken = torch.randn(4, 3)
+    broken[1:3] = math.nan
+    labels = torch.tensor([0, 0, 0, 1])
+    with pytest.raises(DataError, match="NaN for 2 of 4 images"):
+        scores_of(broken, labels, back=broken)
+    assert scores_of(broken, labels, back=torch.randn(4, 3)).count == 4  # a stitch that diverged has a row
+
+
 def test_bad_input_is_named() -> None:
     data = load_data("digits")
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))

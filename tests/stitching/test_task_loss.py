@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -348,6 +349,18 @@ def test_least_squares_of_large_flat_stitches_are_refused_before_they_fill_the_m
 def test_too_few_images_for_a_batch_are_an_error(digits: Dataset, front: nn.Module, back: nn.Module) -> None:
     with pytest.raises(DataError, match="full batch of 64"):
         train_stitch(front, back, small(digits, 40), "1", **QUICK)
+
+
+def test_a_back_network_that_answers_nan_is_said_before_anything_is_trained(
+    digits: Dataset, front: nn.Module, back: nn.Module
+) -> None:
+    broken = copy.deepcopy(back)
+    with torch.no_grad():
+        next(module for module in reversed(list(broken.modules())) if isinstance(module, nn.Linear)).bias[0] = math.nan
+    said: list[str] = []
+    with pytest.raises(DataError, match=r"NaN for .* images"):
+        train_stitch(front, broken, digits, "1", on_progress=lambda share, text: said.append(text), **QUICK)
+    assert not any("epoch" in text for text in said)
 
 
 def test_a_stitch_that_fails_stops_no_other(digits: Dataset, front: nn.Module, back: nn.Module) -> None:

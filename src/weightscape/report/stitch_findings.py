@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _FEW = 500
 """Images below which accuracies are too uncertain to be compared."""
+_PLAIN_TRAINING = {"temperature": 1.0, "l1": 0.0, "cka_reg": 0.0}
+"""Settings of training that are told of unless they have these values."""
 
 
 def findings(record: Record) -> list[str]:
@@ -46,7 +48,7 @@ def _form(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         return f"an affine map of whole activations ({numbers})"
     if metrics["form"] == "low-rank":
         return f"an affine map of rank {settings['rank']} of the channels ({numbers})"
-    masked = "" if settings["mask"] == "identity" else f", masked by {settings['mask']}"
+    masked = "" if settings["mask"] == "identity" else f"; entries outside the mask {settings['mask']} are kept at 0"
     return f"an affine map of the channels ({numbers}{masked})"
 
 
@@ -55,7 +57,7 @@ def _training(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     if not metrics["iterations_taken"]:
         return f"{begin}; it was not trained."
     extra = "".join(
-        f", {name} {settings[name]:g}" for name in ("temperature", "l1", "cka_reg") if settings[name] not in {0.0, 1.0}
+        f", {name} {settings[name]:g}" for name, plain in _PLAIN_TRAINING.items() if settings[name] != plain
     )
     return (
         f"{begin}. Training on the target {settings['target']}{extra} for {metrics['iterations_taken']:,} steps took "
@@ -82,12 +84,19 @@ def _likeness(metrics: Mapping[str, Any]) -> str:
     moved = "" if metrics["initial_cka"] is None else f" ({metrics['initial_cka']:.4f} before training)"
     without = metrics["cka_unstitched"]
     bare = "" if without is None else f"; that of the front's activation without a stitch is {without:.4f}"
-    share = metrics["r2"]
-    explained = "" if share is None else f" The stitch explains {percent(share)} of the variance of its channels."
+    explained = _explained(metrics["r2"])
     return (
         f"On {metrics['probe_images']:,} probe images, the linear CKA of the stitch's output with the back network's "
         f"own activation is {cka:.4f}{moved}{bare}.{explained}"
     )
+
+
+def _explained(share: float | None) -> str:
+    if share is None:
+        return ""
+    if share < 0:  # a share below 0 % would be read as a slip
+        return f" The means of its channels would be closer to it than what the stitch gives (R2 {share:.3g})."
+    return f" The stitch explains {percent(share)} of the variance of its channels."
 
 
 def cautions(record: Record) -> list[str]:

@@ -16,7 +16,7 @@ from weightscape.stitching.features import CachedFeatures, Site, Source
 from weightscape.stitching.likeness import Likeness, difference, geometry_of, likeness_of, predictable, spread_of
 from weightscape.stitching.pair import Features, Pair, Wanted, sides_of
 from weightscape.stitching.scored import StitchScores
-from weightscape.stitching.scores import scores_of
+from weightscape.stitching.scores import check_reference, scores_of
 
 if TYPE_CHECKING:
     from weightscape.data.dataset import Dataset
@@ -51,6 +51,9 @@ class Assessor:
         dataset: Its test split is measured on.
         probe: Images of the test split on which activations are compared; all, if there are fewer.
         should_stop: Asked between batches.
+
+    Raises:
+        DataError: If outputs of the back network are NaN.
     """
 
     def __init__(self, pair: Pair, dataset: Dataset, *, probe: int, should_stop: Callable[[], bool]) -> None:
@@ -59,6 +62,7 @@ class Assessor:
         self._probe_split = choose_probe(dataset.test, images=min(probe, len(dataset.test))).split
         self.images = len(self._probe_split)
         self._probed: dict[Site, _Probed] = {}
+        check_reference(self._answers["back_logits"])
         self._probe_answers: Features | None = None
 
     def scores(self, stitches: Sequence[nn.Module], site: Site, test: Source) -> list[StitchScores]:

@@ -96,7 +96,7 @@ def scores_of(
         lossy: Whether the images are a lossy copy of the original ones.
 
     Raises:
-        DataError: If the shapes do not fit each other, or there are no images.
+        DataError: If the shapes do not fit each other, there are no images, or logits of the back network are NaN.
     """
     labels = labels.cpu()
     # In float64 no difference of float32 logits overflows.
@@ -150,6 +150,22 @@ def _check(logits: Tensor, labels: Tensor, back: Tensor, front: Tensor | None) -
         raise DataError(
             "Expected the logits (n, k) of networks on the same labelled images, received logits of shapes "
             f"{shapes} and labels of shape {tuple(labels.shape)}. Compute all of them on one split."
+        )
+    check_reference(back)
+
+
+def check_reference(logits: Tensor) -> None:
+    """Check that a network has answers to compare with.
+
+    Raises:
+        DataError: If it has none for some images: the largest of several NaN is the first, which would be an answer.
+    """
+    missing = int(logits.isnan().flatten(1).any(1).sum())
+    if missing:
+        raise DataError(
+            f"Expected outputs of the back network to compare with, received NaN for {missing:,} of {len(logits):,} "
+            "images: the network diverged, its file is damaged, or its inputs are not normalised as those that it was "
+            "trained on. Take other weights of it, such as an earlier step."
         )
 
 

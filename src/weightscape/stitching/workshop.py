@@ -87,7 +87,14 @@ class Workshop:
         jobs = self._begun(ended)
         if not jobs:
             return
-        self._assessor = Assessor(self._pair, self._dataset, probe=self._probe, should_stop=self._should_stop)
+        try:
+            self._assessor = Assessor(self._pair, self._dataset, probe=self._probe, should_stop=self._should_stop)
+        except Interrupted:
+            raise
+        except WeightscapeError as error:  # a back network without answers
+            for job in jobs:
+                ended(job.number, error, "")
+            return
         for one in self._passes(jobs):
             members = [job for site in one.sites for job in jobs if job.site == site]
             self._make_pass(one, members, ended)
