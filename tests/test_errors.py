@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,11 @@ def test_one_dropped_letter_is_found(name, position):
 def test_a_hint_names_a_candidate_or_all_of_them(name, candidates):
     hint = did_you_mean(name, candidates)
     if hint.startswith("Did"):
-        assert hint in {f"Did you mean {candidate!r}?" for candidate in candidates}
+        known = sorted(set(candidates))
+        words = [candidate for candidate in known if name in re.split("[-_. ]", candidate)]
+        assert hint in {f"Did you mean {' or '.join(map(repr, some))}?" for some in ([one] for one in known)} | {
+            f"Did you mean {' or '.join(map(repr, words))}?"
+        }
     else:
         assert all(repr(candidate) in hint for candidate in candidates)
 
@@ -34,6 +40,11 @@ def test_of_a_long_list_those_that_contain_the_name_are_told():
     assert hint == "Known: 'best.Accuracy', 'test_accuracy' and 100 more."
     assert did_you_mean("q", names).count("'setting") == 30
     assert did_you_mean("q", names).endswith(" and 70 more.")
+
+
+def test_a_name_that_is_a_word_of_several_candidates_means_one_of_them():
+    assert did_you_mean("cka", ["rbf-cka", "linear-cka", "l2"]) == "Did you mean 'linear-cka' or 'rbf-cka'?"
+    assert did_you_mean("seed", ["seeds", "target.seed"]) == "Did you mean 'seeds'?"
 
 
 def test_hints_do_not_use_up_or_depend_on_the_order_of_the_candidates():

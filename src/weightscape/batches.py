@@ -186,7 +186,8 @@ def _refuse_what_is_no_batches(batches: Any) -> None:
     if isinstance(batches, Dataset):
         raise DataError("Expected batches, received a data set of samples. Write DataLoader(dataset, batch_size=128).")
     if not isinstance(batches, Iterable | Cuttable) and not callable(batches):
-        raise DataError(f"Expected batches (a list, a DataLoader, a split, ...), received {type(batches).__name__}.")
+        kind, split = type(batches).__name__, " Take one of its splits, such as data.test." * hasattr(batches, "test")
+        raise DataError(f"Expected batches (a list, a DataLoader, a split, ...), received {kind}.{split}")
 
 
 def _cross_entropy(outputs: Tensor, batch: Batch, reduction: Literal["mean", "sum"]) -> Tensor:

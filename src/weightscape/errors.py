@@ -7,6 +7,7 @@ Every error a user can cause derives from :class:`WeightscapeError`. Mistakes in
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -74,6 +75,7 @@ class SpecificationError(WeightscapeError):
         super().__init__("\n".join([f"{head}; nothing was started.", *(f"- {problem}" for problem in self.problems)]))
 
 
+_MOST_WORDS = 5
 _MOST_NAMES = 30
 """Names that a message lists; a table may have a hundred columns."""
 
@@ -81,15 +83,21 @@ _MOST_NAMES = 30
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return ``Did you mean 'x'?`` for the closest candidate, or the list of candidates when none is close.
 
-    Of a long list, those that contain the name are named, or else the first ones.
+    Where none is very close, those are named that have the name as one of their words. Of a long list, those that
+    contain the name are named, or else the first ones.
 
     >>> did_you_mean("optimiser", ["optimizer", "schedule"])
     "Did you mean 'optimizer'?"
+    >>> did_you_mean("cka", ["rbf-cka", "linear-cka", "l2"])
+    "Did you mean 'linear-cka' or 'rbf-cka'?"
     >>> did_you_mean("q", ["mlp", "conv8"])
     "Known: 'conv8', 'mlp'."
     """
     known = sorted(set(candidates))
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    words = [candidate for candidate in known if len(name) > 1 and name in re.split(r"[-_. ]", candidate)]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8 if words else 0.6)
+    if not close and 0 < len(words) <= _MOST_WORDS:
+        return f"Did you mean {' or '.join(map(repr, words))}?"
     if close:
         return f"Did you mean {close[0]!r}?"
     likely = [candidate for candidate in known if name and name.casefold() in candidate.casefold()]

@@ -13,6 +13,7 @@ import weightscape as ws
 from weightscape.data.dataset import Split
 from weightscape.errors import DataError, ModelError
 from weightscape.similarity.capture import capture
+from weightscape.similarity.declaration import UndefinedMeasure
 from weightscape.similarity.representation import representation_of
 from weightscape.similarity.result import Comparison
 from weightscape.similarity.rows import as_rows
@@ -154,6 +155,39 @@ def test_outputs_agreement_and_mistakes_are_rows_of_their_own() -> None:
     assert found.loc["prediction-agreement", "value"] == pytest.approx(float(agreement))
     kappa = ws.shared_mistakes(one.argmax(1), other.argmax(1), labels).kappa
     assert found.loc["mistakes-kappa", "value"] == pytest.approx(kappa)
+
+
+def test_a_measure_without_any_value_says_why_and_the_others_keep_theirs() -> None:
+    shown = samples()
+    with torch.no_grad():
+        right = [(images, network(0)(images).argmax(1)) for images, _ in shown]
+    measures = ["mistakes-kappa", "linear-cka"]
+    found = ws.compare(network(0), network(0), right, layers="fc", measures=measures)
+    rows = found.layers.set_index("measure")
+    assert "says nothing about which samples are hard" in rows.loc["mistakes-kappa", "message"]
+    assert rows.loc["linear-cka", "value"] == pytest.approx(1.0)
+    others = ws.compare_all([network(0), network(1), network(2)], right, layers="fc", measures="mistakes-kappa").layers
+    assert list(others["message"] == "") == list(others["value"].notna())
+    with pytest.raises(UndefinedMeasure, match="says nothing about which samples are hard"):
+        ws.compare(network(0), network(0), right, layers="fc", measures="mistakes-kappa")
+
+
+def test_what_is_no_network_says_what_to_do() -> None:
+    weights = network(0).state_dict()
+    with pytest.raises(DataError, match="load_state_dict"):
+        ws.compare(weights, weights, samples())  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="weightscape compare A B"):
+        ws.compare("a.pt", "b.pt", samples())  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"such as data\.test"):
+        ws.compare(network(0), network(1), ws.load_data("digits"))  # type: ignore[arg-type]
+
+
+def test_one_similarity_takes_a_measure_as_comparisons_do() -> None:
+    x, y = torch.randn(2, 60, 5, generator=torch.Generator().manual_seed(0)).unbind()
+    settings = {"name": "svcca", "variance": 0.9}
+    assert float(ws.similarity_of(x, y, settings)) == float(ws.similarity_of(x, y, "svcca", variance=0.9))
+    with pytest.raises(DataError, match="no option 'varianc'"):
+        ws.similarity_of(x, y, {"name": "svcca", "varianc": 0.9})
 
 
 def test_mistakes_without_labels_are_an_error() -> None:

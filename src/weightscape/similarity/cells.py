@@ -1,6 +1,7 @@
 """The values of one measure for all pairs of layers of two networks, with intervals and nulls where asked for.
 
-A cell that has no value says why, and the others are there all the same; only a measure without any value is an error.
+A cell that has no value says why, and the others are there all the same; that no cell has one is an error, which says
+of a comparison by several measures, or of several pairs, why they lack this one.
 """
 
 from __future__ import annotations

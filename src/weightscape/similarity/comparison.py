@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torch import nn
@@ -12,6 +13,7 @@ from weightscape.batches import BatchSource, Forward
 from weightscape.errors import DataError
 from weightscape.similarity.cells import Asked
 from weightscape.similarity.collecting import Collected, Side, collect
+from weightscape.similarity.declaration import UndefinedMeasure
 from weightscape.similarity.intervals import IntervalMethod
 from weightscape.similarity.memory import MEMORY_LIMIT
 from weightscape.similarity.passing import LayerPatterns
@@ -71,8 +73,8 @@ def compare(
         limit: Bytes that activations may take.
 
     Raises:
-        DataError: If there are too few samples for a measure, batches are shuffled, probe sets differ, or a measure has
-            no value for any pair of layers.
+        DataError: If there are too few samples for a measure, batches are shuffled, or probe sets differ.
+        UndefinedMeasure: If no measure has a value for any pair of layers; else rows without one say why.
         ModelError: If a layer does not exist or is not called, with the closest name.
     """
     asked = Asked(null=null, intervals=intervals, seed=seed, batch=average_over)
@@ -83,7 +85,7 @@ def compare(
     planned = plan_measures(chosen(measures), form, asked)
     if not (isinstance(first, nn.Module) and isinstance(second, nn.Module)):
         kinds = " and ".join(type(one).__name__ for one in (first, second))
-        raise DataError(f"Expected two networks or two representations, received {kinds}.")
+        raise DataError(f"Expected two networks or two representations, received {kinds}. {_way_out(first, second)}")
     if batches is None:
         raise DataError("Expected the samples that both networks are shown: compare(first, second, batches).")
     found = collect(
@@ -162,6 +164,15 @@ def compare_all(
     return _result(found, pairs, planned, asked, named=True, progress=progress)
 
 
+def _way_out(*given: Any) -> str:
+    """Return what to do about things that are not compared as they are."""
+    if any(isinstance(one, Mapping) for one in given):
+        return "Weights go into their module first: network.load_state_dict(weights)."
+    if any(isinstance(one, str | Path) for one in given):
+        return "Files are compared by the command: weightscape compare A B --data NAME."
+    return "Give both networks, or represent both: represent(network, probe)."
+
+
 def _stored_form(form: Form | None, stored: Iterable[Representation]) -> Form:
     """Return the form of rows of stored representations.
 
@@ -211,6 +222,11 @@ def _result(
     named: bool,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Comparison:
+    """Return the comparison of pairs of networks.
+
+    Raises:
+        UndefinedMeasure: If nothing has a value.
+    """
     import pandas
 
     rows: list[pandas.DataFrame] = []
@@ -221,6 +237,8 @@ def _result(
         names = {"source": sides[0].name, "target": sides[1].name}
         rows.append(part.assign(**names)[[*names, *part.columns]] if named else part)
     table = pandas.concat(rows, ignore_index=True)
+    if table["value"].isna().all():
+        raise UndefinedMeasure(table["message"].iloc[-1])
     first_rows = table.loc[table["measure"] == table["measure"].iloc[0]]
     matched = corresponding(first_rows)["value"].dropna()
     return Comparison(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from weightscape.similarity.intervals import IntervalMethod, interval_of
 from weightscape.similarity.measure import Measure, find_measure
 from weightscape.similarity.nulls import shuffled_pairs
 from weightscape.similarity.samples import PairedSamples
+from weightscape.similarity.settings import chosen
 
 _NO_INTERVAL: tuple[float | None, ...] = (None, None, None)
 _NO_NULL: tuple[float | None, ...] = (None, None, None, None)
@@ -56,7 +58,7 @@ class Similarity(Result):
 def similarity_of(
     first: Any,
     second: Any,
-    measure: Measure | str = "linear-cka-debiased",
+    measure: Measure | str | Mapping[str, Any] = "linear-cka-debiased",
     *,
     interval: IntervalMethod | None = None,
     null: int = 0,
@@ -69,7 +71,8 @@ def similarity_of(
     Args:
         first: Activations ``(n, d1)`` as a tensor or array, row i of sample i; or a Gram matrix of a probe set.
         second: Activations ``(n, d2)`` of the same samples in the same order, or their Gram matrix.
-        measure: Name of a measure; ``weightscape.similarity.measure.measure_names()`` lists them.
+        measure: Name of a measure, or a mapping with ``name`` and options;
+            ``weightscape.similarity.measure.measure_names()`` lists the names.
         interval: How to make an interval for other samples of the same kind; None for none.
         null: Number of shuffles of the pairs to set the value beside; 0 for none.
         level: Probability that the interval is to have.
@@ -86,6 +89,9 @@ def similarity_of(
     >>> round(float(found), 6), found.kind
     (1.0, 'similarity')
     """
+    if isinstance(measure, Mapping):
+        (choice,) = chosen(measure)
+        measure, options = choice.name, {**choice.options, **options}
     found = find_measure(measure) if isinstance(measure, str) else measure
     samples = PairedSamples(found, first, second, options)
     both = samples.geometries or (first, second)

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+import numpy
+
 from weightscape.errors import DataError
 from weightscape.similarity.cells import COLUMNS, Asked, Cells, cell_values, moment_cells, output_cells
 from weightscape.similarity.collecting import Side, labels_of
+from weightscape.similarity.declaration import UndefinedMeasure
 from weightscape.similarity.gram_cells import gram_cells
 from weightscape.similarity.pair_moments import PairMoments
 from weightscape.similarity.plan import Planned
@@ -34,13 +37,24 @@ def rows_of_pair(
         asked: What is wanted beside the values.
 
     Raises:
-        DataError: If the samples differ, or a measure has no value at all.
+        DataError: If the samples differ, or there are too few for a measure.
     """
     import pandas
 
     check_same_probe(first.fingerprint, second.fingerprint)
-    parts = [_rows(one, _cells(one, first, second, moments, asked), first, second, moments) for one in planned]
+    parts = [
+        _rows(one, _cells_or_messages(one, first, second, moments, asked), first, second, moments) for one in planned
+    ]
     return pandas.DataFrame([row for part in parts for row in part])
+
+
+def _cells_or_messages(planned: Planned, first: Side, second: Side, moments: PairMoments | None, asked: Asked) -> Cells:
+    """Return the cells of a measure; where these two networks have no value of it, why, so that others keep theirs."""
+    try:
+        return _cells(planned, first, second, moments, asked)
+    except UndefinedMeasure as error:
+        shape = (1, 1) if planned.sums == "outputs" else (len(first.layers), len(second.layers))
+        return Cells(Cells.empty(*shape).numbers, {(row, column): str(error) for row, column in numpy.ndindex(shape)})
 
 
 def _cells(planned: Planned, first: Side, second: Side, moments: PairMoments | None, asked: Asked) -> Cells:
