@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from weightscape.cli.inputs import Inputs, inputs_of_data
 from weightscape.errors import Problem, SpecificationError
 from weightscape.studies.reference import Reference
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 _PLACE = "MODEL"
 _SIDE = 32
-Inputs = tuple[tuple[int, int, int], int]
-"""Channels, height and width, and the number of classes."""
 
 
 class NamedNetwork(NamedTuple):
@@ -83,7 +82,6 @@ def _guessed(shapes: Shapes) -> Inputs:
 
 
 def _of_result(reference: Reference, workspace: Path | None) -> NamedNetwork:
-    from weightscape.cli.network_verbs import _data_shape
     from weightscape.cli.opening import open_store
     from weightscape.models.architecture import parse_architecture
     from weightscape.studies.relation import matching
@@ -98,7 +96,7 @@ def _of_result(reference: Reference, workspace: Path | None) -> NamedNetwork:
         received = f"{reference.name!r}, of which no architecture is known"
         raise SpecificationError([Problem(_PLACE, "a result that has a network", received)])
     data = settings.get("data")
-    return NamedNetwork(parse_architecture(settings["model"]), _data_shape(json.dumps(data)) if data else None)
+    return NamedNetwork(parse_architecture(settings["model"]), inputs_of_data(json.dumps(data)) if data else None)
 
 
 def _networks(outputs: Mapping[str, str]) -> list[str]:

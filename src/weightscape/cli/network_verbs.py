@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from weightscape.models.architecture import Architecture
     from weightscape.symmetry.groups import Symmetry
 
-_DEFAULT_SHAPE = (3, 32, 32)
-_DEFAULT_CLASSES = 10
 _LISTED_AXES = 3
 
 
@@ -119,12 +117,13 @@ def _build(
     classes: int | None,
     workspace: Path | None,
 ) -> _Built:
+    from weightscape.cli.inputs import inputs_of
     from weightscape.cli.named_networks import named_network
     from weightscape.cli.opening import let_python_find
     from weightscape.models.building import build_model
 
     let_python_find(None)
-    said = _inputs(data, shape, classes)
+    said = inputs_of(data, shape, classes)
     named = named_network(text, inputs=said if data or shape else None, workspace=workspace)
     architecture = named.architecture if named and not settings else _architecture(text, settings or ())
     sizes, count = (named.inputs if named and not data and not shape else None) or said
@@ -147,34 +146,3 @@ def _architecture(text: str, overrides: Sequence[str]) -> Architecture:
             raise SpecificationError([Problem(f"--set {override}", "OPTION=VALUE", repr(override), example)])
         assign(options, name.strip(), read_value(given))
     return parse_architecture(options)
-
-
-def _inputs(data: str | None, shape: str | None, classes: int | None) -> tuple[tuple[int, int, int], int]:
-    sizes, count = _DEFAULT_SHAPE, _DEFAULT_CLASSES
-    if data is not None:
-        sizes, count = _data_shape(data)
-    if shape is not None:
-        sizes = _parse_shape(shape)
-    return sizes, classes or count
-
-
-def _data_shape(text: str) -> tuple[tuple[int, int, int], int]:
-    from pydantic import TypeAdapter, ValidationError
-
-    from weightscape.data.catalogue import shape_and_classes
-    from weightscape.data.specification import DataSpec
-    from weightscape.studies.document import read_value
-
-    try:
-        return shape_and_classes(TypeAdapter(DataSpec).validate_python(read_value(text)))
-    except ValidationError as error:
-        reasons = "; ".join(str(item["msg"]).removeprefix("Value error, ") for item in error.errors())
-        raise SpecificationError([Problem("--data", "a data set", repr(text), reasons)]) from error
-
-
-def _parse_shape(text: str) -> tuple[int, int, int]:
-    parts = text.replace("x", ",").split(",")
-    if len(parts) == 3 and all(part.strip().isdigit() and int(part) for part in parts):
-        channels, height, width = (int(part) for part in parts)
-        return channels, height, width
-    raise SpecificationError([Problem("--shape", "channels, height and width such as 3,32,32", repr(text))])

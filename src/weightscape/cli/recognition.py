@@ -120,7 +120,7 @@ def _check_given(option: str, text: str, paths: Mapping[str, str], data: str) ->
     Raises:
         SpecificationError: If their tensors are others, naming these.
     """
-    from weightscape.cli.network_verbs import _data_shape
+    from weightscape.cli.inputs import inputs_of_data
     from weightscape.models.architecture import NAMES, parse_architecture
     from weightscape.models.filling import differences, listed
     from weightscape.models.recognition import shapes_in, shapes_of
@@ -131,7 +131,7 @@ def _check_given(option: str, text: str, paths: Mapping[str, str], data: str) ->
         architecture = parse_architecture(read_value(text))
     except WeightscapeError:
         return  # planning says what is wrong with it
-    shape, classes = _data_shape(data)
+    shape, classes = inputs_of_data(data)
     expected = shapes_in(architecture, shape, classes) if architecture.name in NAMES else None
     if expected is None:
         return
@@ -150,11 +150,11 @@ def _recognised(operation: Operation, option: str, paths: Mapping[str, str], dat
     Raises:
         SpecificationError: If the files differ, or their tensors fit no bundled architecture, or several.
     """
-    from weightscape.cli.network_verbs import _data_shape
+    from weightscape.cli.inputs import inputs_of_data
     from weightscape.models.recognition import recognise, shapes_of
     from weightscape.weights.files import load_weights
 
-    shape, classes = _data_shape(data)
+    shape, classes = inputs_of_data(data)
     shapes = {name: shapes_of(load_weights(path)) for name, path in paths.items()}
     (first, path), *others = paths.items()
     for name, other in others:
