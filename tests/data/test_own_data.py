@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from weightscape.data.catalogue import shape_and_classes
 from weightscape.data.loading import load_data
+from weightscape.data.own_arrays import labelled_images
 from weightscape.data.sources import source_kind
 from weightscape.data.specification import DataSettings
 from weightscape.errors import DataError, ModelError
@@ -242,6 +243,13 @@ def test_wrong_arrays_are_named(tmp_path: Path, changes: dict[str, Any], message
     save_npz(tmp_path / "data.npz", held)
     with pytest.raises(DataError, match=message):
         load_data(str(tmp_path / "data.npz"))
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 1)])
+def test_labels_of_one_image_are_labels(shape: tuple[int, ...]) -> None:
+    image, label = np.zeros((1, 8, 8), dtype=np.uint8), np.zeros(shape, dtype=np.int64)
+    found = labelled_images("one.npz", {"images": image, "labels": label})
+    assert found["all"][1].tolist() == [0]
 
 
 def test_files_with_objects_are_refused_and_not_executed(tmp_path: Path) -> None:

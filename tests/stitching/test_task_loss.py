@@ -15,6 +15,7 @@ from sklearn.linear_model import LinearRegression
 from torch import nn
 
 from tests.stitching.conftest import small_network
+from tests.stitching.planted import permuted
 from tests.stitching.reference import usual_training
 from weightscape.data.dataset import Dataset, Split
 from weightscape.data.specification import DataSettings
@@ -233,13 +234,7 @@ def test_masked_entries_stay_exactly_0_and_the_bias_is_free(
 
 def test_the_channels_of_a_permuted_copy_are_found(digits: Dataset, back: nn.Module) -> None:
     order = torch.tensor([3, 0, 5, 1, 4, 2])
-    front = copy.deepcopy(back)
-    with torch.no_grad():
-        for name in ("0.weight", "0.bias", "1.weight", "1.bias"):
-            front.get_parameter(name).copy_(back.get_parameter(name)[order])
-        for name in ("1.running_mean", "1.running_var"):
-            front.get_buffer(name).copy_(back.get_buffer(name)[order])
-        front.get_parameter("3.weight").copy_(back.get_parameter("3.weight")[:, order])
+    front = permuted(back, order)
     for mask in ("identity", "semi-match"):
         found = train_stitch(front, back, digits, "1", **{**QUICK, "epochs": 0, "mask": mask})
         planted = torch.eye(6)[order].T
@@ -347,7 +342,7 @@ def test_least_squares_of_large_flat_stitches_are_refused_before_they_fill_the_m
 
 
 def test_too_few_images_for_a_batch_are_an_error(digits: Dataset, front: nn.Module, back: nn.Module) -> None:
-    with pytest.raises(DataError, match="full batch of 64"):
+    with pytest.raises(DataError, match=r"full batch of 64, received 40 training images.*smaller batch_size"):
         train_stitch(front, back, small(digits, 40), "1", **QUICK)
 
 

@@ -22,6 +22,7 @@ from weightscape.data.official import Official, is_kept, official_set, read_offi
 from weightscape.data.sources import source_kind
 from weightscape.data.specification import DataSettings
 from weightscape.data.subsets import renumbered, rows_of_classes, training_and_validation
+from weightscape.devices import device_here
 
 Pieces: TypeAlias = dict[str, Official]
 """The images of each split."""
@@ -51,6 +52,7 @@ def load_data(
         DataError: If the data set does not exist, its files are missing or damaged, or the request leaves a class or a
             split without images.
     """
+    device = device_here(device)
     if isinstance(spec, str):
         source_kind(spec)  # says what is wrong with a name before pydantic does
         spec = DataSettings(name=spec)

@@ -83,7 +83,9 @@ def _pixels(where: str, name: str, value: Any) -> Tensor:
 
 
 def _classes(where: str, name: str, value: Any) -> Tensor:
-    labels = torch.as_tensor(value).squeeze()
+    labels = torch.as_tensor(value)
+    if labels.ndim > 1 and labels.numel() == max(labels.shape):
+        labels = labels.reshape(-1)  # a row or a column; labels of one image stay (1,)
     if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex() or not len(labels) or labels.min() < 0:
         raise DataError(
             f"{where}: expected {name} as whole numbers from 0 of shape (n,), received {labels.dtype} of shape "

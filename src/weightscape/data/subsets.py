@@ -44,6 +44,11 @@ def training_and_validation(
     training, held_out = [], []
     for label in classes:
         rows = (labels == label).nonzero().squeeze(1)
+        if not len(rows):
+            raise DataError(
+                f"No training image is of class {label}. Classes are numbered from 0 without gaps: expected labels up "
+                f"to {max(classes)}, each at least once. Number the labels anew, or name in 'classes' those to keep."
+            )
         rows = rows[torch.randperm(len(rows), generator=stream(seed, "split", label))]
         cut = rounded_share(validation, len(rows))
         held_out.append(rows[:cut])

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from weightscape.devices import device_here
 from weightscape.errors import ModelError
 from weightscape.models.addresses import LayerAddress, Place, choose, find_layers, places
 from weightscape.models.cutting import Back, back_of, front_of
@@ -76,7 +77,7 @@ class Pair:
     """
 
     def __init__(self, front: nn.Module, back: nn.Module, *, example: Tensor, device: str | torch.device) -> None:
-        self.device = torch.device(device)
+        self.device = device_here(device)
         self.front, self.back = (_frozen(network, self.device) for network in (front, back))
         self._layouts = memory_format(front), memory_format(back)
         self._example = example.to(self.device)

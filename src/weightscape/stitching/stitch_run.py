@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from weightscape.errors import Interrupted, TrainingError
+from weightscape.errors import DataError, Interrupted, TrainingError
 from weightscape.stitching.features import Source
 from weightscape.stitching.learner import StitchLearner
 from weightscape.training.checkpoint import Progress, ResumeFolder, Row
@@ -57,6 +57,11 @@ class StitchRun:
         self._epochs = max(learner.spec.epochs for learner in learners)
         recipe = learners[0].spec.recipe
         self._seed, self._batch_size = learners[0].spec.seed, recipe.batch_size
+        if self._epochs and 0 < images < recipe.batch_size:
+            raise DataError(
+                f"Expected at least one full batch of {recipe.batch_size}, received {images} training images; the last "
+                "images of an epoch that fill no batch are left out. Take a smaller batch_size, or more images."
+            )
         self._length = epoch_length(images, recipe) if self._epochs else 0
         for learner in learners:
             check_schedule(learner.spec.recipe)

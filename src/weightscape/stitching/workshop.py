@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import nn
 
+from weightscape.devices import device_here
 from weightscape.errors import DataError, Interrupted, WeightscapeError
 from weightscape.stitching.assessment import Assessor
 from weightscape.stitching.features import (
@@ -66,7 +67,7 @@ class Workshop:
         for name in ("train", "test"):
             if not len(getattr(dataset, name)):
                 raise DataError(f"Expected images to stitch networks with, received an empty {name} split.")
-        self._device = torch.empty(0, device=device).device
+        self._device = torch.empty(0, device=device_here(device)).device
         self._dataset = dataset.to(self._device)
         self._pair = Pair(front, back, example=dataset.train.normalised(slice(2)), device=self._device)
         self._specs = specs

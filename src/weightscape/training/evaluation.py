@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from weightscape.batches import Batch, BatchSource, Forward, Loss, as_batches
+from weightscape.devices import device_here
 from weightscape.errors import DataError, Interrupted
 from weightscape.training.layout import memory_format, private_copy
 from weightscape.training.losses import Criterion, check_logits, criterion_for
@@ -60,7 +61,7 @@ def evaluate(
     """
     home = device_of(model)
     # An empty tensor turns "cuda" into the number of the present GPU.
-    device = home if device is None else torch.empty(0, device=device).device
+    device = home if device is None else torch.empty(0, device=device_here(device)).device
     if device != home:
         model = private_copy(model, device)
     given = as_batches(batches, forward=forward, loss=loss, batch_size=batch_size).to(device, memory_format(model))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from weightscape.batches import BatchSource, Forward, Loss, as_batches
+from weightscape.devices import device_here
 from weightscape.errors import ModelError, TrainingError
 from weightscape.training.layout import memory_format, private_copy
 from weightscape.weights.algebra import Weights, check_alike, select
@@ -40,7 +41,7 @@ class GradientOracle:
         forward: Forward | None = None,
         loss: Loss | None = None,
     ) -> None:
-        self._device = torch.device(device)
+        self._device = device_here(device)
         self._forward = forward
         self._loss = loss
         self._layout = memory_format(model)

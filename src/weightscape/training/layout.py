@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from weightscape.devices import device_here
 from weightscape.weights.algebra import Weights
 from weightscape.weights.duplicates import duplicate_of
 
@@ -21,8 +22,12 @@ def memory_format(model: nn.Module) -> torch.memory_format:
 
 
 def private_copy(model: nn.Module, device: str | torch.device) -> nn.Module:
-    """Return a copy of a model on `device`, in its fast memory layout."""
-    duplicate = duplicate_of(model).to(device)
+    """Return a copy of a model on `device`, in its fast memory layout.
+
+    Raises:
+        SpecificationError: If there is no such device.
+    """
+    duplicate = duplicate_of(model).to(device_here(device))
     return duplicate.to(memory_format=memory_format(model))  # type: ignore[call-overload, no-any-return]
 
 

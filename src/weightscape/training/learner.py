@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from weightscape.devices import device_here
 from weightscape.training.layout import memory_format, place, plain_weights, private_copy
 from weightscape.training.losses import Criterion
 from weightscape.training.microbatches import BatchGradient
@@ -40,7 +41,7 @@ class Learner:
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, device: str | torch.device) -> None:
-        self.device = torch.device(device)
+        self.device = device_here(device)
         self.model = private_copy(model, self.device).train()
         self.criterion = Criterion(recipe.loss)
         self._layout = memory_format(model)

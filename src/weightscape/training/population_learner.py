@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from weightscape.devices import device_here
 from weightscape.errors import DataError
 from weightscape.training.evaluation import evaluation_of
 from weightscape.training.layout import plain_weights
@@ -38,7 +39,7 @@ class StackedLearner:
     """
 
     def __init__(self, models: Sequence[nn.Module], recipes: Sequence[Recipe], device: str | torch.device) -> None:
-        self.device = torch.device(device)
+        self.device = device_here(device)
         self._template = copy.deepcopy(models[0]).to(self.device).train()
         self._criterion = Criterion(recipes[0].loss)
         self._parameters = _stacked([dict(model.named_parameters()) for model in models], self.device)

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 import torch
 
+from weightscape.devices import device_here
 from weightscape.errors import TrainingError
 from weightscape.step import Step
 from weightscape.symmetry.permutation import Permutation
@@ -51,7 +52,7 @@ class Source:
         _check_moves(trajectory, whose)
         self._trajectory = trajectory
         self._parameters = tuple(parameters)
-        self._device = torch.device(device)
+        self._device = device_here(device)
         steps = trajectory.steps
         self.anchors: tuple[Step, ...] = steps if path == "actual" else (steps[0], steps[-1])
         self.first = trajectory.first
