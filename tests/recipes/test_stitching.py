@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas
 import pytest
+from tests.recipes.command import weightscape
 
 from weightscape.recipes import recipe_names
 
@@ -37,16 +35,6 @@ STITCHES = {
     "resnet20-width": 5 * 6 * 10,
 }
 NETWORKS = {"tiny10": "tiny10_cifar10", "resnet20": "resnet20_w1_cifar10"}
-
-
-def weightscape(*arguments: str, workspace: Path, data: Path | None = None) -> str:
-    environment = {**os.environ, "WEIGHTSCAPE_WORKSPACE": str(workspace), "OMP_NUM_THREADS": "1"}
-    if data is not None:
-        environment["WEIGHTSCAPE_DATA"] = str(data)
-    command = [sys.executable, "-m", "weightscape.cli.main", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=workspace)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.mark.slow

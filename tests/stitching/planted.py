@@ -1,9 +1,11 @@
-"""Activations of which the answer is known, and their moments."""
+"""Activations and networks of which the answer is known."""
 
 from __future__ import annotations
 
+import copy
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from weightscape.similarity.moments import Moments
 
@@ -28,3 +30,15 @@ def moments_of(x: Tensor, y: Tensor) -> Moments:
 
 def rotation(seed: int, size: int) -> Tensor:
     return torch.linalg.qr(normal(seed, size, size))[0]
+
+
+def permuted(given: nn.Module, order: Tensor) -> nn.Module:
+    """The same function, with the channels of the first convolution in another order."""
+    found = copy.deepcopy(given)
+    with torch.no_grad():
+        for name in ("0.weight", "0.bias", "1.weight", "1.bias"):
+            found.get_parameter(name).copy_(given.get_parameter(name)[order])
+        for name in ("1.running_mean", "1.running_var"):
+            found.get_buffer(name).copy_(given.get_buffer(name)[order])
+        found.get_parameter("3.weight").copy_(given.get_parameter("3.weight")[:, order])
+    return found

@@ -10,7 +10,7 @@ import torch
 from sklearn.linear_model import LinearRegression
 from torch import Tensor, nn
 
-from tests.stitching.planted import rotation
+from tests.stitching.planted import permuted, rotation
 from weightscape.data.dataset import Dataset
 from weightscape.data.loading import load_data
 from weightscape.errors import DataError, Interrupted, ModelError
@@ -57,18 +57,6 @@ def pair(data: Dataset) -> tuple[nn.Module, nn.Module]:
 
 def rows(table: pandas.DataFrame, method: str) -> pandas.DataFrame:
     return table[table["method"] == method].set_index("front_layer")
-
-
-def permuted(given: nn.Module, order: Tensor) -> nn.Module:
-    """The same function, with the channels of the first convolution in another order."""
-    found = copy.deepcopy(given)
-    with torch.no_grad():
-        for name in ("0.weight", "0.bias", "1.weight", "1.bias"):
-            found.get_parameter(name).copy_(given.get_parameter(name)[order])
-        for name in ("1.running_mean", "1.running_var"):
-            found.get_buffer(name).copy_(given.get_buffer(name)[order])
-        found.get_parameter("3.weight").copy_(given.get_parameter("3.weight")[:, order])
-    return found
 
 
 def test_a_network_with_permuted_channels_is_matched_exactly(data: Dataset, pair: tuple[nn.Module, nn.Module]) -> None:
