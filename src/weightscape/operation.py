@@ -14,17 +14,19 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, get_type_hints, runtime_checkable
+from typing import Any, TypeAlias, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, create_model
 
 from weightscape.earlier import Continues, Earlier
 from weightscape.errors import ModelError, Problem, SpecificationError, WeightscapeError, did_you_mean
 from weightscape.expansion import Expansion
+from weightscape.fingerprints import Fingerprinted as Fingerprinted
+from weightscape.fingerprints import fingerprinted as fingerprinted
 from weightscape.parameters import ARTEFACTS, Input, input_of, is_artefact
 from weightscape.rehearsal import Rehearsal
 from weightscape.results import Result
@@ -38,14 +40,6 @@ ArchitectureOf: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any] | No
 
 Fits: TypeAlias = Callable[[BaseModel], Sequence[Problem]]
 """What is wrong with validated settings taken together; the place of a problem is a setting, or empty for all."""
-
-
-@runtime_checkable
-class Fingerprinted(Protocol):
-    """A setting that stands for content outside the study (data, user code), which the key must contain."""
-
-    def fingerprint(self, data_root: Path | None = None) -> str | None:
-        """Return a hash of the content, or None when the setting itself says everything."""
 
 
 @dataclass
@@ -249,16 +243,3 @@ def find_operation(name: str) -> Operation:
     if not isinstance(found, Operation):
         raise SpecificationError([Problem("run", expected, repr(name), did_you_mean(name, operation_names()))])
     return found
-
-
-def fingerprinted(settings: BaseModel, path: str = "") -> Iterator[tuple[str, Fingerprinted]]:
-    """Yield the settings, at any depth, that stand for content outside the study, with their dotted paths."""
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        members = enumerate(value) if isinstance(value, tuple | list) else [("", value)]
-        for place, member in members:
-            own = f"{path}{name}" if place == "" else f"{path}{name}.{place}"
-            if isinstance(member, Fingerprinted):
-                yield own, member
-            elif isinstance(member, BaseModel):
-                yield from fingerprinted(member, f"{own}.")

@@ -17,7 +17,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from weightscape.operation import Operation, fingerprinted
+from weightscape.fingerprints import fingerprinted
+from weightscape.operation import Operation
 from weightscape.source import source_hash
 
 KEY_LENGTH = 32

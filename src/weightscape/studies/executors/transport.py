@@ -17,7 +17,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from weightscape.errors import WeightscapeError
-from weightscape.operation import Fingerprinted, Operation, find_operation, fingerprinted
+from weightscape.fingerprints import Fingerprinted, fingerprinted
+from weightscape.operation import Operation, find_operation
 from weightscape.source import source_hash
 from weightscape.studies.binding import Bound, identities
 from weightscape.studies.keys import task_key
