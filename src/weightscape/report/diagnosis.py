@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from weightscape.report.pages import data_notes, facts_of, percent, short_name, table_files
+from weightscape.report.facts import data_notes, facts_of, percent, short_name, table_files
 
 if TYPE_CHECKING:
     from weightscape.report.page import Report, ReportFigure

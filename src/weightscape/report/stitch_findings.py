@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from weightscape.report.pages import percent
+from weightscape.report.facts import percent
 
 if TYPE_CHECKING:
     from weightscape.studies.workspace.record import Record

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from weightscape.report.pages import data_notes, facts_of, short_name, table_files
+from weightscape.report.facts import data_notes, facts_of, short_name, table_files
 from weightscape.report.stitch_findings import back_layer_of
 from weightscape.report.stitch_findings import cautions as cautions
 from weightscape.report.stitch_findings import findings as findings
