@@ -112,7 +112,7 @@ def output_cells(measure: Measure, first: Tensor, second: Tensor, *, options: Ma
         labels = options.get("labels")
         parts = [
             measure(first[rows], second[rows], **options if labels is None else {**options, "labels": labels[rows]})
-            for rows in even_batches(len(first), asked)
+            for rows in equal_batches(len(first), asked)
         ]
         return {"value": float(numpy.mean(parts))}
 
@@ -161,8 +161,8 @@ def null_columns(measure: Measure, value: Any, values: numpy.ndarray) -> dict[st
     return {"null": values.mean(axis=0), "null_low": low, "null_high": high, "p_value": p_value}
 
 
-def even_batches(count: int, asked: Asked) -> list[Tensor]:
-    """Return the rows of the consecutive batches over which a mean is wanted.
+def equal_batches(count: int, asked: Asked) -> list[Tensor]:
+    """Return the rows of the consecutive batches, all of one size, over which a mean is wanted.
 
     Raises:
         DataError: If the samples are no multiple of the batch size, or what a mean does not have is wanted with it.

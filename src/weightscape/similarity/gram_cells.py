@@ -12,7 +12,7 @@ from torch import Tensor
 
 from weightscape.errors import DataError
 from weightscape.seeds import stream
-from weightscape.similarity.cells import Asked, Cells, cell_values, even_batches, null_columns
+from weightscape.similarity.cells import Asked, Cells, cell_values, equal_batches, null_columns
 from weightscape.similarity.computing import check_pair
 from weightscape.similarity.geometry import Geometry, StoredGram
 from weightscape.similarity.measure import Measure, check_options
@@ -158,5 +158,5 @@ def _orders(count: int, asked: Asked) -> list[Tensor]:
 def _mean_over_batches(
     measure: Measure, first: Geometry, second: Geometry, options: Mapping[str, Any], asked: Asked
 ) -> dict[str, float]:
-    batches = even_batches(first.count, asked)
+    batches = equal_batches(first.count, asked)
     return {"value": float(numpy.mean([measure.from_grams(first.rows(b), second.rows(b), **options) for b in batches]))}
