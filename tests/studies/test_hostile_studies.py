@@ -60,6 +60,7 @@ def test_signs_of_references_and_patterns_may_stand_in_the_names_of_folders(tmp_
     (task,) = plan.tasks.values()
     assert [bound.path for bound in task.upstream()] == [str(folder / "a.safetensors")]
     assert Reference.parse("./me@home/a.pt@3ep").step == "3ep"
+    assert Reference.parse("stitch.pkl").kind == "path"  # which says that it is a pickle, instead of naming stages
 
 
 def test_a_number_too_large_for_a_table_can_still_be_joined_on() -> None:

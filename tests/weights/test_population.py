@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import OrderedDict
 
 import pytest
@@ -187,6 +188,12 @@ def test_the_step_in_the_file_counts_where_the_name_has_none(tmp_path, monkeypat
 def test_files_that_are_not_there_are_named(tmp_path):
     with pytest.raises(StoreError, match=r"No file of weights is named"):
         Population.from_files(tmp_path / "*.pt")
+    with pytest.raises(StoreError, match=r"no files of weights"):
+        Population.from_files(tmp_path)
+    (tmp_path / "runs" / "seed0").mkdir(parents=True)
+    (tmp_path / "runs" / "seed0" / "ep1.pt").touch()
+    with pytest.raises(StoreError, match=re.escape(f"named by '{tmp_path}/*/*/*.pt'")):
+        Population.from_files(tmp_path)
     with pytest.raises(WeightscapeError, match="received 'nonsense'"):
         Population.from_files(tmp_path, step="nonsense")
 

@@ -60,7 +60,9 @@ def _of_file(reference: Reference, inputs: Inputs | None) -> NamedNetwork:
     path = os.path.expanduser(reference.name)
     paths = [path] if os.path.isfile(path) else sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))
     if not paths:
-        missing = Problem(_PLACE, "a file of weights", repr(reference.name), "No file has this path.")
+        from weightscape.weights.runs import what_is_there
+
+        missing = Problem(_PLACE, "a file of weights", repr(reference.name), what_is_there(path))
         raise SpecificationError([missing])
     shapes = shapes_of(load_weights(paths[0]))
     taken = inputs or _guessed(shapes)

@@ -157,7 +157,7 @@ def _plot(axes: Axes, values: dict[str, numpy.ndarray]) -> None:
         look = drawn[_STAGES[stage]]
         style: dict[str, Any] = {"color": look.colour, "marker": look.marker if len(found) <= 40 else ""}
         hollow: dict[str, Any] = {"markerfacecolor": "white"} if stage == "initial" else {}
-        axes.plot(range(1, len(found) + 1), found, label=look.label, **style, **hollow)
+        axes.plot(range(len(found)), found, label=look.label, **style, **hollow)
     every = [value for found in values.values() for value in found]
     if min(every) > 0 and max(every) > _RANGE * min(every):
         axes.set_yscale("log")

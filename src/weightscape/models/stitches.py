@@ -145,7 +145,7 @@ def make_stitch(
     if len(front) != len(back):
         raise ModelError(
             f"Activations of shapes {tuple(front)} and {tuple(back)} cannot be stitched channel by channel: one has "
-            "pixels, the other has none. Take form 'flat', or layers of the same kind."
+            "pixels, the other has none. Take a flat stitch (flatten: true), or layers of the same kind."
         )
     size = tuple(back[1:]) if resize == "bilinear" and tuple(front[1:]) != tuple(back[1:]) else None
     if size is not None and len(size) != 2:
@@ -153,7 +153,8 @@ def make_stitch(
     if resize == "refuse" and tuple(front[1:]) != tuple(back[1:]):
         raise ModelError(
             f"The front's activation has shape {tuple(front)}, the back's {tuple(back)}: their maps have other sizes. "
-            "Take resize 'bilinear' to resize them, 'keep' to go on with the front's size, or a flat stitch."
+            "Take resize 'bilinear' to resize them, 'keep' to go on with the front's size, or a flat stitch "
+            "(flatten: true)."
         )
     if rank is not None:
         return LowRankStitch(front[0], back[0], rank=rank, size=size)

@@ -78,7 +78,10 @@ def _problem(item: Any, where: str, model: type[BaseModel]) -> Problem:
     if kind == "extra_forbidden":
         return Problem(where, "a known option", repr(name), did_you_mean(name, option_names(model, loc[:-1])))
     if kind == "missing":
-        return Problem(where, f"a value for {name!r}", "none", "It has no default and no input supplies it.")
+        remedy = "It has no default and no input supplies it: name it here."
+        if name.endswith("model"):
+            remedy = f"{remedy[:-1]}, or as 'model' where the weights are imported."
+        return Problem(where, f"a value for {name!r}", "none", remedy)
     if kind in {"union_tag_not_found", "union_tag_invalid"}:
         return _wrong_name(item, where, model)
     if kind == "string_pattern_mismatch":

@@ -17,7 +17,7 @@ _NAME = r"[A-Za-z][\w-]*"
 _STAGE = re.compile(rf"(?:(?P<study>{_NAME}(?:/{_NAME})*)/)?(?P<stage>{_NAME})(?:\.(?P<field>\w+))?")
 _KEY = re.compile(r"(?P<key>[0-9a-f]{6,32})(?:\.(?P<field>\w+))?")
 _LATE_STEP = re.compile(r"@(first|last|\d+(ep|it)(\d+it)?)\s*$")
-_PATH = re.compile(r"^[./~]|\.(safetensors|pt|pth|ckpt|bin|tar)$")
+_PATH = re.compile(r"^[./~]|\.(safetensors|pt|pth|ckpt|bin|tar|pkl|pickle)$")
 
 
 @dataclass(frozen=True)

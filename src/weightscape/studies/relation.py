@@ -12,11 +12,18 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from weightscape.errors import did_you_mean
+
 if TYPE_CHECKING:
     import duckdb
     import pyarrow
 
 ROW = "_row"
+_UNKNOWN = re.compile(
+    r'Table "(?P<table>[^"]+)" does not have a column named "(?P<name>[^"]+)"'
+    r'|Referenced column "(?P<column>[^"]+)" not found'
+)
+"""What DuckDB says of columns that do not exist. Its own candidates are those of similar letters alone."""
 MOST_ROWS = 100_000
 """Rows that a stage may have; more would not be planned in a minute and are a slip in a grid or a join."""
 Settings = dict[str, Any]
@@ -48,8 +55,19 @@ def join(relations: Mapping[str, Sequence[Settings]], where: str | None) -> list
     try:
         return _filtered(relations, where)
     except duckdb.Error as error:
-        message = str(error).removeprefix("Binder Error: ").strip()
-        raise ValueError(message) from error
+        raise ValueError(_in_words(str(error), relations)) from error
+
+
+def _in_words(message: str, relations: Mapping[str, Sequence[Settings]]) -> str:
+    """Return what DuckDB says of a condition; of columns that do not exist, with those that do."""
+    text = message.removeprefix("Binder Error: ").strip()
+    unknown = _UNKNOWN.search(text)
+    if unknown is None:
+        return text
+    table, name = unknown["table"], unknown["name"] or unknown["column"]
+    chosen = [relations[table]] if table in relations else list(relations.values())
+    names = {column for rows in chosen for row in rows for column in row}
+    return f"{unknown[0]} ({did_you_mean(name, names).rstrip('.') or 'it has none'})"
 
 
 def matching(rows: Sequence[Settings], where: str | None, name: str = "row") -> list[int]:

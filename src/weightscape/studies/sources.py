@@ -79,7 +79,9 @@ def _files(reference: Reference, where: str) -> StagePlan:
     # A file of exactly this name comes before the pattern: folders may be called "runs [old]".
     paths = [text] if os.path.isfile(text) else sorted(filter(os.path.isfile, glob.glob(text, recursive=True)))
     if not paths:
-        remedy = f"No file has this path. Looked for it from {Path.cwd()}."
+        from weightscape.weights.runs import what_is_there
+
+        remedy = f"{what_is_there(text)} Looked for it from {Path.cwd()}."
         raise SpecificationError([Problem(where, "a file of weights", repr(reference.name), remedy)])
     hashes = _contents(paths, where)
     rows = tuple(Row({"path": path}, f"file:{text}", path) for path, text in zip(paths, hashes, strict=True))

@@ -27,6 +27,10 @@ RUN_FILE = "run.json"
 """Beside the snapshots of a run: its settings and the length of an epoch, as a Recorder writes them."""
 ABANDONED = "abandoned"
 """Beside the snapshots of a run: those after the step from which it was begun anew."""
+SUFFIXES = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".safetensors")
+"""What names of files of weights end in."""
+_DEPTH = 4
+"""Levels of folders in which a message looks for files."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -81,9 +85,24 @@ def find_files(patterns: str | Sequence[str], folder: Path | None = None) -> lis
         paths = [whole] if os.path.exists(whole) else _snapshots(glob.glob(whole, recursive=True))
         files = sorted(file for path in paths for file in _files(path))
         if not files:
-            raise NoFiles(f"No file of weights is named {pattern!r}. Looked for it from {folder or Path.cwd()}.")
+            found_there = f" {what_is_there(whole)}" if os.path.isdir(whole) else ""
+            raise NoFiles(
+                f"No file of weights is named {pattern!r}.{found_there} Looked for it from {folder or Path.cwd()}."
+            )
         found |= dict.fromkeys(files)
     return list(found)
+
+
+def what_is_there(path: str) -> str:
+    """Return what a path that names no file of weights leads to, and which pattern would name files there."""
+    if not os.path.isdir(path):
+        return "No file has this path."
+    for depth in range(_DEPTH):
+        for suffix in SUFFIXES:
+            pattern = os.path.join(*["*"] * depth, f"*{suffix}")
+            if next(glob.iglob(os.path.join(glob.escape(path), pattern)), None) is not None:
+                return f"It is a folder; the files in it are named by {os.path.join(path, pattern)!r}."
+    return "It is a folder in which there are no files of weights."
 
 
 def _snapshots(paths: Iterable[str]) -> list[str]:
@@ -99,9 +118,8 @@ def _is_abandoned(path: Path) -> bool:
 def _files(path: str) -> list[str]:
     if not os.path.isdir(path):
         return [path]
-    known = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".safetensors")
     # os.path: the one of scandir raises an error for a link that leads to itself
-    return [entry.path for entry in os.scandir(path) if entry.name.endswith(known) and os.path.isfile(entry.path)]
+    return [entry.path for entry in os.scandir(path) if entry.name.endswith(SUFFIXES) and os.path.isfile(entry.path)]
 
 
 def find_runs(
