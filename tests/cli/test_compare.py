@@ -103,6 +103,13 @@ def test_mistakes_are_named(
     assert message in " ".join((done.stdout + done.stderr).split())
 
 
+def test_networks_without_a_data_set_are_told_the_option(cli: Callable[..., Result], nets: list[Path]) -> None:
+    models = ("--source-model", json.dumps(MLP), "--target-model", json.dumps(MLP))
+    done = cli("compare", *nets[:2], *models, *OWN)
+    assert done.exit_code != 0
+    assert "the option data (--data NAME)" in " ".join(done.stderr.split())
+
+
 def test_a_network_and_a_representation_are_not_compared(cli: Callable[..., Result], nets: list[Path]) -> None:
     key = key_of(cli("represent", nets[0], "--data", "digits", "--images", "60", *OWN))
     done = cli("compare", key, nets[1], "--data", "digits", "--target-model", json.dumps(MLP), *OWN)

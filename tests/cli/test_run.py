@@ -100,6 +100,17 @@ def test_a_figure_without_any_result_is_a_failure_of_its_own(cli: Cli, study: st
     assert "could not be drawn" in done.stderr
 
 
+def test_a_figure_of_a_stage_without_a_finished_row_says_so_and_lists_no_columns(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "none.yaml").write_text(
+        "study: none\nstages:\n  made: {run: tests.cli.toys.make, with: {size: 2, fail_at: 0}}\n"
+        "figures:\n  one: {draw: stitch-matching, from: made}\n"
+    )
+    done = cli("run", tmp_path / "none.yaml", "--device", "cpu", "--workers", "0")
+    assert done.exit_code == 3
+    said = " ".join(done.stderr.split())
+    assert "the figure 'one' could not be drawn: nothing to draw: no row of its stage is finished." in said
+
+
 def test_a_dry_run_computes_nothing(cli: Cli, study: str, tmp_path: Path) -> None:
     done = cli("run", study, "--dry-run")
     assert done.exit_code == 0

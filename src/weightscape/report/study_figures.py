@@ -136,7 +136,7 @@ def _drawn(name: str, plan: Plan, store: Store, *, again: bool) -> StudyFigure:
 
     try:
         tables = {parameter: _read(table) for parameter, table in sources.items()}
-        if tables["table"].empty:
+        if _is_unfinished(tables["table"]):
             return replace(made, problem="nothing to draw: no row of its stage is finished.")
         save(draw(figure.draw, tables, figure.settings), folder, name)
     except Exception as error:  # a figure may be the user's own code; the others are drawn all the same
@@ -180,6 +180,13 @@ def _read(source: _Source) -> pandas.DataFrame:
 
     table: pandas.DataFrame = load_table(source.file)
     return table if source.keys is None else table[table["key"].isin(source.keys)].reset_index(drop=True)
+
+
+def _is_unfinished(table: pandas.DataFrame) -> bool:
+    """Return whether no row of a table, or of the stage whose table it is, has a result."""
+    from weightscape.figures.numbers import DONE
+
+    return table.empty or ("status" in table.columns and not table["status"].isin(DONE).any())
 
 
 def _digest(figure: FigurePlan, sources: Mapping[str, _Source]) -> str:

@@ -125,7 +125,7 @@ def compare_weights(
     data, first, second = sources.data, sources.first_model, sources.second_model
     if data is None or first is None or second is None:
         raise DataError(
-            f"Expected the {_missing(sources)}, which the inputs do not say. Only stored representations need none."
+            f"Expected {_missing(sources)}: the inputs do not say it. Only stored representations need none."
         )
     dataset = _loaded(data, context)
     pair = (
@@ -152,7 +152,7 @@ def _compare_stored(sources: Sources, layers: list[str], form: Form | None, opti
 def _missing(sources: Sources) -> str:
     known = {"data": sources.data, "source_model": sources.first_model, "target_model": sources.second_model}
     missing = [option for option, value in known.items() if value is None]
-    return f"option{'s' * (len(missing) > 1)} {', '.join(missing)}"
+    return " and ".join(f"the option {name} (--{name.replace('_', '-')} NAME)" for name in missing)
 
 
 def _loaded(data: DataSettings, context: Context) -> Dataset:
