@@ -48,12 +48,17 @@ def test_the_layers_of_a_result_are_those_of_its_network_and_data(cli: Callable[
     assert "linear2" in names(done)
     assert json.loads(done.stdout)["shape"] == [1, 8, 8]
     assert json.loads(done.stdout)["parameters"] == 64 * 5 + 5 * 10
+    refused = cli("layers", f"{key[:8]}?sed = 1")
+    assert refused.exit_code == 2
+    assert "Did you mean 'seed'?" in " ".join(refused.stderr.split())
 
 
 def test_weights_that_are_not_known_say_so(cli: Callable[..., Result], file: Path, tmp_path: Path) -> None:
     refused = cli("layers", file, "--data", "{name: digits, size: 9}")
     assert refused.exit_code == 2
     assert "whose tensors fit none" in " ".join(refused.stderr.split())
+    assert "It is a folder" in cli("layers", tmp_path).stderr
+    assert "It is a folder" in cli("evaluate", tmp_path, "--data", "digits").stderr
     for text in (tmp_path / "no.pt", "abcdef", "study/stage"):
         refused = cli("layers", text)
         assert refused.exit_code == 2

@@ -90,7 +90,12 @@ def _of_result(reference: Reference, workspace: Path | None) -> NamedNetwork:
     from weightscape.studies.sources import Sources
 
     table = Sources(open_store(workspace)).table(reference, _PLACE)
-    rows = [table.rows[place] for place in matching([dict(row.settings) for row in table.rows], reference.where)]
+    try:
+        kept = matching([dict(row.settings) for row in table.rows], reference.where)
+    except ValueError as error:
+        expected = "a condition on the settings of the rows"
+        raise SpecificationError([Problem(_PLACE, expected, repr(reference.where), f"{error}.")]) from error
+    rows = [table.rows[place] for place in kept]
     fields = [reference.field] if reference.field else _networks(table.outputs)
     seen: list[dict[str, Any]] = [table.made(row, field) for row in rows for field in fields]
     settings = next((found for found in seen if found.get("model") is not None), None)

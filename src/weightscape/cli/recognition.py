@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,8 @@ def _files(operation: Operation, given: Mapping[str, Any]) -> dict[str, str]:
     for name in operation.inputs:
         for text in _texts(given, name):
             reference = Reference.parse(text, name.upper())
-            files = sorted(glob.glob(reference.name)) if reference.kind == "path" else []
+            # of what is no file, planning says what it is
+            files = sorted(filter(os.path.isfile, glob.glob(reference.name))) if reference.kind == "path" else []
             if files:
                 found.setdefault(name, files[0])
     return found
