@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torch import nn
@@ -13,6 +12,8 @@ from weightscape.batches import BatchSource, Forward
 from weightscape.errors import DataError
 from weightscape.similarity.cells import Asked
 from weightscape.similarity.collecting import Collected, Side, collect
+from weightscape.similarity.compared import Compared as Compared
+from weightscape.similarity.compared import named_networks, stored_form, way_out
 from weightscape.similarity.declaration import UndefinedMeasure
 from weightscape.similarity.intervals import IntervalMethod
 from weightscape.similarity.memory import MEMORY_LIMIT
@@ -27,7 +28,6 @@ from weightscape.weights.population import Population
 if TYPE_CHECKING:
     import pandas
 
-Compared: TypeAlias = nn.Module | Representation
 MeasuresGiven: TypeAlias = str | ChosenMeasure | Mapping[str, Any] | Sequence[str | ChosenMeasure | Mapping[str, Any]]
 
 
@@ -79,13 +79,13 @@ def compare(
     """
     asked = Asked(null=null, intervals=intervals, seed=seed, batch=average_over)
     if isinstance(first, Representation) and isinstance(second, Representation):
-        planned = plan_measures(chosen(measures), _stored_form(form, [first, second]), asked)
+        planned = plan_measures(chosen(measures), stored_form(form, [first, second]), asked)
         sides = side_of(first, layers, name="first"), side_of(second, other_layers or layers, name="second")
         return _result(Collected(sides, {}), [(0, 1)], planned, asked, named=False)
     planned = plan_measures(chosen(measures), form, asked)
     if not (isinstance(first, nn.Module) and isinstance(second, nn.Module)):
         kinds = " and ".join(type(one).__name__ for one in (first, second))
-        raise DataError(f"Expected two networks or two representations, received {kinds}. {_way_out(first, second)}")
+        raise DataError(f"Expected two networks or two representations, received {kinds}. {way_out(first, second)}")
     if batches is None:
         raise DataError("Expected the samples that both networks are shown: compare(first, second, batches).")
     found = collect(
@@ -144,11 +144,11 @@ def compare_all(
         ModelError: As :func:`compare`.
     """
     asked = Asked(null=null, intervals=intervals, seed=seed, batch=average_over)
-    named = _named(networks, model)
+    named = named_networks(networks, model)
     pairs = list(combinations(range(len(named)), 2))
     stored = {name: one for name, one in named.items() if isinstance(one, Representation)}
     if len(stored) == len(named):
-        planned = plan_measures(chosen(measures), _stored_form(form, stored.values()), asked)
+        planned = plan_measures(chosen(measures), stored_form(form, stored.values()), asked)
         sides = tuple(side_of(one, layers, name=name) for name, one in stored.items())
         return _result(Collected(sides, {}), pairs, planned, asked, named=True, progress=progress)
     planned = plan_measures(chosen(measures), form, asked)
@@ -162,55 +162,6 @@ def compare_all(
     patterns = [layers] * len(modules)
     found = collect(modules, batches, patterns, wanted=wanted, pairs=pairs, forward=forward, device=device, limit=limit)
     return _result(found, pairs, planned, asked, named=True, progress=progress)
-
-
-def _way_out(*given: Any) -> str:
-    """Return what to do about things that are not compared as they are."""
-    if any(isinstance(one, Mapping) for one in given):
-        return "Weights go into their module first: network.load_state_dict(weights)."
-    if any(isinstance(one, str | Path) for one in given):
-        return "Files are compared by the command: weightscape compare A B --data NAME."
-    return "Give both networks, or represent both: represent(network, probe)."
-
-
-def _stored_form(form: Form | None, stored: Iterable[Representation]) -> Form:
-    """Return the form of rows of stored representations.
-
-    Raises:
-        DataError: If they have several, or another one is wanted.
-    """
-    forms = [one.form for one in stored]
-    if len({*forms, form or forms[0]}) > 1:
-        raise DataError(
-            f"Expected representations of one form, and no other form beside; received {' and '.join(forms)}"
-            f"{f' and the wish for {form}' if form else ''}. Represent the networks anew in one form."
-        )
-    found: Form = forms[0]  # type: ignore[assignment]
-    return found
-
-
-def _named(networks: Any, model: nn.Module | None) -> dict[str, Compared]:
-    """Return networks by name.
-
-    Raises:
-        DataError: If there are fewer than two, two have one name, or a population comes without its module.
-    """
-    import copy
-
-    pairs: list[tuple[str, Compared]]
-    if isinstance(networks, Population):
-        if model is None:
-            raise DataError("Weights do not say what network they are of. Give the module too: model=network.")
-        modules = (copy.deepcopy(one) for one in networks.modules(model))
-        pairs = list(zip(networks.labels, modules, strict=True))
-    else:
-        pairs = (
-            list(networks.items()) if isinstance(networks, Mapping) else [(str(i), n) for i, n in enumerate(networks)]
-        )
-    named: dict[str, Compared] = dict(pairs)
-    if len(named) < 2 or len(named) != len(pairs):
-        raise DataError(f"Expected at least two networks of different names, received {[name for name, _ in pairs]}.")
-    return named
 
 
 def _result(
