@@ -103,6 +103,19 @@ def test_a_long_table_is_cut_collapsed_and_says_where_the_rest_is() -> None:
     assert "short.parquet" not in text
 
 
+def test_of_many_tables_those_of_the_stages_are_open() -> None:
+    small = pandas.DataFrame({"x": [1, 2]})
+    names = [name for stage in range(5) for name in (f"stage{stage}", f"stage{stage}.epochs", f"stage{stage}.matrix")]
+
+    def opened(chosen: list[str]) -> list[str]:
+        page = Page(render(Report("s", tables={**dict.fromkeys(chosen, small), "empty": small.head(0)})))
+        shown = ["open" in attributes for attributes in page.all("details") if attributes.get("class") == "table"]
+        return [name for name, is_open in zip([*chosen, "empty"], shown, strict=True) if is_open]
+
+    assert opened(names) == [f"stage{stage}" for stage in range(5)]
+    assert opened(names[:6]) == names[:6]
+
+
 def test_numbers_stand_right_accuracies_in_percent_and_sort_by_their_exact_value() -> None:
     table = html_table(
         pandas.DataFrame(

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from weightscape.results import Table
 
 
+MANY_TABLES = 12
+"""With more tables than that, detail tables (``STAGE.FIELD``) are folded, so that those of the stages are found."""
+
+
 class ReportFigure(NamedTuple):
     """A figure of the report.
 
@@ -85,6 +89,7 @@ def render(report: Report) -> str:
         figures=figures,
         tables=tables,
         facts=_facts(report),
+        many_tables=MANY_TABLES,
         # Files of this package, which close no tag of their own: the only text that is not escaped.
         style=_asset("report.css"),
         script=_asset("report.js"),
