@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from weightscape.report.page import Report
     from weightscape.studies.workspace.record import Record
 
-_HOMES = {"diagnose": "diagnosis", "compare": "comparison", "stitch": "stitching"}
+_HOMES = {
+    "diagnose": "diagnosis",
+    "compare": "comparison",
+    "stitch": "stitching",
+    "direct-matching": "direct_matching",
+}
 """The module of this package that tells the results of an operation."""
 
 
