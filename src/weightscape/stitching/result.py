@@ -49,7 +49,8 @@ _WHOLE = ("epoch", "iteration", "row", "column", "index")
 class StitchResult(PlottedResult, StitchScores):
     """A stitch trained on the task loss (arXiv 2110.14633), before and after.
 
-    The scores of the trained stitch are on the whole test split, the likeness of activations (``cka``,
+    It has the scores of the trained stitch on the whole test split as
+    :class:`~weightscape.stitching.scored.StitchScores` describes them, and the likeness of activations (``cka``,
     ``cka_debiased``, ``l2``, ``r2``) on probe images of it. What begins with ``initial_`` is of the stitch before
     training: with the initialisation ``ps_inv``, of direct matching by least squares.
 
