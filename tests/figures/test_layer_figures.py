@@ -156,3 +156,21 @@ def test_networks_are_known_by_whatever_settings_tell_them_apart() -> None:
     numbers = draw("layer-matrix", {"table": table}).numbers
     assert set(numbers["networks"]) == {4}
     assert numbers["low"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("measure", "ends"),
+    [
+        ("linear-cka", (-0.4, 1.0)),
+        ("svcca (variance=0.9)", (-0.4, 1.0)),
+        ("procrustes", (0.0, 1.6)),
+        ("mine.alike", (-0.4, 1.6)),
+    ],
+)
+def test_a_band_ends_where_no_value_of_the_measure_can_be(measure: str, ends: tuple[float, float]) -> None:
+    drawn = draw("similarity-curve", {"table": comparisons(measures=(measure,)).assign(low=-0.4, high=1.6)})
+    (band,) = drawn.figure.axes[0].collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == ends
+    assert (drawn.numbers["low"].min(), drawn.numbers["high"].max()) == (-0.4, 1.6)
+    assert ("as far as values are possible" in drawn.figure.get_supxlabel()) == (ends != (-0.4, 1.6))

@@ -64,8 +64,9 @@ def similarity_curve(
     panels = _panels(frame, numbers, grouped=grouped)
     numbers = numbers if grouped else numbers.assign(series=numbers["quantity"])
     singles = singles if grouped else singles.assign(series=singles["quantity"])
-    notes = [_spread_note(frame, numbers), note, lossy_note(frame), missing_pairs_note(frame)]
-    return _draw(numbers, singles, panels, layer_order(frame, "source"), notes=notes, title=title)
+    shown = _possible(numbers, frame)
+    notes = [_spread_note(frame, numbers, shown), note, lossy_note(frame), missing_pairs_note(frame)]
+    return _draw(numbers, shown, singles, panels, layer_order(frame, "source"), notes=notes, title=title)
 
 
 def _corresponding(frame: pandas.DataFrame) -> pandas.DataFrame:
@@ -110,8 +111,21 @@ def _singles(frame: pandas.DataFrame) -> pandas.DataFrame:
     return good.assign(pair=pair, quantity=good["measure"])[few]
 
 
+def _possible(numbers: pandas.DataFrame, frame: pandas.DataFrame) -> pandas.DataFrame:
+    """Cut intervals where no value of a bundled measure can be, for drawing: similarities end at 1, distances at 0."""
+    from weightscape.similarity.measure import measure_names
+
+    kinds = dict(zip(frame["measure"], frame["kind"], strict=True)) if "kind" in frame.columns else {}
+    bundled = numbers["quantity"].str.partition(" ")[0].isin(measure_names())
+    kind = numbers["quantity"].map(kinds)
+    high = numbers["high"].mask(bundled & (kind == "similarity"), numbers["high"].clip(upper=1.0))
+    low = numbers["low"].mask(bundled & (kind == "distance"), numbers["low"].clip(lower=0.0))
+    return numbers.assign(low=low, high=high)
+
+
 def _draw(
     numbers: pandas.DataFrame,
+    shown: pandas.DataFrame,
     singles: pandas.DataFrame,
     panels: dict[str, list[str]],
     layers: list[str],
@@ -127,9 +141,9 @@ def _draw(
     chart, axes_of = new_chart(numbers, rows=-(-len(panels) // columns), columns=columns, row_height=2.4)
     for axes, (label, measures) in zip(axes_of, panels.items(), strict=False):
         for name, look in drawn.items():
-            mine = (numbers["quantity"].isin(measures)) & (numbers["series"] == name)
+            mine = (shown["quantity"].isin(measures)) & (shown["series"] == name)
             single = (singles["quantity"].isin(measures)) & (singles["series"] == name)
-            _curve(axes, numbers[mine], singles[single], layers, look)
+            _curve(axes, shown[mine], singles[single], layers, look)
         _axes(axes, label, layers, inches=PAPER_WIDTH / columns - 0.6)
     for axes in axes_of[len(panels) :]:
         axes.set_visible(False)
@@ -173,7 +187,7 @@ def _axes(axes: Axes, label: str, layers: list[str], *, inches: float) -> None:
         axes.set_ylim(bottom=min(low, 0.0))
 
 
-def _spread_note(frame: pandas.DataFrame, numbers: pandas.DataFrame) -> str:
+def _spread_note(frame: pandas.DataFrame, numbers: pandas.DataFrame, shown: pandas.DataFrame) -> str:
     parts = [", ".join(part for part in (pairs_note(numbers), samples_note(frame)) if part)]
     most = int(numbers["n"].max()) if len(numbers) else 0
     banded = bool(numbers["low"].notna().any())
@@ -182,5 +196,6 @@ def _spread_note(frame: pandas.DataFrame, numbers: pandas.DataFrame) -> str:
         parts.append("band: 95 % interval leaving out whole networks" if banded else "")
     elif banded:
         parts.append("band: 95 % interval over the samples")
+    parts.append("" if shown.equals(numbers) else "bands drawn as far as values are possible")
     parts.append("dotted: shuffled pairs of samples" if numbers["null"].notna().any() else "")
     return "; ".join(part for part in parts if part)
