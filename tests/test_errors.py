@@ -22,7 +22,7 @@ def test_a_hint_names_a_candidate_or_all_of_them(name, candidates):
     hint = did_you_mean(name, candidates)
     if hint.startswith("Did"):
         known = sorted(set(candidates))
-        words = [candidate for candidate in known if name in re.split("[-_. ]", candidate)]
+        words = [candidate for candidate in known if name in re.split("[-_. /]", candidate)]
         assert hint in {f"Did you mean {' or '.join(map(repr, some))}?" for some in ([one] for one in known)} | {
             f"Did you mean {' or '.join(map(repr, words))}?"
         }
@@ -45,6 +45,7 @@ def test_of_a_long_list_those_that_contain_the_name_are_told():
 def test_a_name_that_is_a_word_of_several_candidates_means_one_of_them():
     assert did_you_mean("cka", ["rbf-cka", "linear-cka", "l2"]) == "Did you mean 'linear-cka' or 'rbf-cka'?"
     assert did_you_mean("seed", ["seeds", "target.seed"]) == "Did you mean 'seeds'?"
+    assert did_you_mean("two", ["one/two", "two-three"]) == "Did you mean 'one/two' or 'two-three'?"
 
 
 def test_hints_do_not_use_up_or_depend_on_the_order_of_the_candidates():

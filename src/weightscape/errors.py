@@ -75,7 +75,7 @@ class SpecificationError(WeightscapeError):
         super().__init__("\n".join([f"{head}; nothing was started.", *(f"- {problem}" for problem in self.problems)]))
 
 
-_MOST_WORDS = 5
+_MOST_WORDS = 10
 _MOST_NAMES = 30
 """Names that a message lists; a table may have a hundred columns."""
 
@@ -94,7 +94,7 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     "Known: 'conv8', 'mlp'."
     """
     known = sorted(set(candidates))
-    words = [candidate for candidate in known if len(name) > 1 and name in re.split(r"[-_. ]", candidate)]
+    words = [candidate for candidate in known if len(name) > 1 and name in re.split(r"[-_. /]", candidate)]
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.8 if words else 0.6)
     if not close and 0 < len(words) <= _MOST_WORDS:
         return f"Did you mean {' or '.join(map(repr, words))}?"
