@@ -87,6 +87,20 @@ def test_failures_are_named_with_their_logs_and_exit_with_3(cli: Cli, study: str
     assert {failure["message"] for failure in status["failures"]} == {"RuntimeError: asked to fail at 1"}
 
 
+def test_failures_of_one_message_are_told_together_so_that_others_are_seen(cli: Cli, tmp_path: Path) -> None:
+    grid = "grid: {size: [1, 2, 3, 4, 5, 6, 7]}"
+    (tmp_path / "two.yaml").write_text(
+        "study: two\nstages:\n"
+        f"  first: {{run: tests.cli.toys.make, with: {{fail_at: 0}}, {grid}}}\n"
+        f"  second: {{run: tests.cli.toys.make, with: {{fail_at: 1, seed: 1}}, {grid}}}\n"
+    )
+    done = cli("run", tmp_path / "two.yaml", "--device", "cpu", "--workers", "0")
+    told = done.stderr[done.stderr.index("14 of 14 tasks failed") :]
+    assert [told.count(f"RuntimeError: asked to fail at {seed}") for seed in (0, 1)] == [1, 1]
+    assert (told.count(": the same"), told.count("log: ")) == (4, 6)
+    assert told.count("... and 4 more with the same message: weightscape status two --json") == 2
+
+
 def test_figures_are_drawn_when_rows_have_failed(cli: Cli, study: str, tmp_path: Path) -> None:
     cli("run", study, "--device", "cpu", "--set", "made.fail_at=1")
     assert (tmp_path / "runs/studies/toys/figures/curve.png").is_file()

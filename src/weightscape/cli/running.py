@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from weightscape.together import Stack
 
 _LISTED_FAILURES = 20
+_LISTED_ALIKE = 2
 
 
 def compute(
@@ -131,16 +132,24 @@ def failures(opened: Opened, run: Run) -> list[dict[str, str]]:
 
 
 def report_failures(opened: Opened, run: Run) -> None:
-    """Name each failed task with its message and log, on stderr."""
+    """Name failed tasks with their message and log, on stderr; those of one message together."""
     failed, blocked = failures(opened, run), run.count("blocked")
     if not failed and not blocked:
         return
     waiting = f"; {blocked} cannot start because of {'it' if len(failed) == 1 else 'them'}" if blocked else ""
     note(f"{len(failed)} of {len(run.outcomes)} task{'s' * (len(run.outcomes) != 1)} failed{waiting}.", "bold")
-    for failure in failed[:_LISTED_FAILURES]:
-        note(f"  {failure['key'][:KEY_SHOWN]}  {failure['task']}\n    {failure['message']}\n    log: {failure['log']}")
-    if len(failed) > _LISTED_FAILURES:
-        note(f"  ... and {len(failed) - _LISTED_FAILURES} more: weightscape status {opened.plan.study.name}")
+    alike: dict[str, list[dict[str, str]]] = {}
+    for failure in failed:
+        alike.setdefault(failure["message"], []).append(failure)
+    all_of_them = f"weightscape status {opened.plan.study.name} --json"
+    for message, (first, *others) in list(alike.items())[:_LISTED_FAILURES]:
+        note(f"  {first['key'][:KEY_SHOWN]}  {first['task']}\n    {message}\n    log: {first['log']}")
+        for failure in others[:_LISTED_ALIKE]:
+            note(f"  {failure['key'][:KEY_SHOWN]}  {failure['task']}: the same\n    log: {failure['log']}")
+        if len(others) > _LISTED_ALIKE:
+            note(f"  ... and {len(others) - _LISTED_ALIKE} more with the same message: {all_of_them}")
+    if len(alike) > _LISTED_FAILURES:
+        note(f"  ... and {len(alike) - _LISTED_FAILURES} more messages: {all_of_them}")
 
 
 def exit_code(run: Run) -> int:
