@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import signal
@@ -10,9 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import Result
 
 from tests.cli.test_help import loaded_by
+from weightscape.cli.verbs import guarded
+from weightscape.studies.workspace.files import write_text
 
 Cli = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[str]"]
@@ -183,6 +187,21 @@ def test_a_workspace_that_cannot_be_written_is_bad_input(cli: Cli, study: str, t
     assert done.exit_code == 2
     assert str(tmp_path / "file") in done.stderr
     assert "weightscape doctor" in " ".join(done.stderr.split())
+
+
+def test_a_page_that_does_not_fit_on_the_disk_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")  # as the system says it, without a file
+
+    path = tmp_path / "page.html"
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(typer.Exit):
+        guarded(lambda: write_text(path, "page"))
+    said = " ".join(capsys.readouterr().err.split())
+    assert "page.html: No space left on device. Free some space and run the same command again" in said
+    assert not list(tmp_path.iterdir())
 
 
 def test_debug_shows_the_traceback(process: Process) -> None:

@@ -89,10 +89,9 @@ def guarded(call: Callable[[], Any], *, debug: bool = False) -> Any:
     except OSError as error:
         if debug or error.filename is None:  # a closed pipe among others, which names no file
             raise
-        text = (
-            f"{error.filename}: {error.strerror}. Is the folder right, and may it be written? See weightscape doctor."
-        )
-        print(_wrapped(f"Error: {text}", ""), file=sys.stderr)
+        from weightscape.studies.workspace.files import reason
+
+        print(_wrapped(f"Error: {error.filename}: {reason(error)}", ""), file=sys.stderr)
         leave(WRONG_INPUT)
 
 

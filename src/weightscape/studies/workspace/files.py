@@ -22,12 +22,20 @@ _CANNOT_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield the name of a draft, which takes the place of `path` in one step when the block ends without an error."""
+    """Yield the name of a draft, which takes the place of `path` in one step when the block ends without an error.
+
+    Raises:
+        OSError: If it cannot be written; the error names the file.
+    """
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}{DRAFT}")
     try:
         yield draft
         make_durable(draft)
         draft.replace(path)
+    except OSError as error:
+        if error.errno in _FULL and error.filename is None:
+            error.filename = str(path)  # of a full disk the system says no file, and messages name it
+        raise
     finally:
         draft.unlink(missing_ok=True)
 
