@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from typer.testing import Result
@@ -105,6 +106,16 @@ def test_a_file_that_fits_none_is_told_apart_from_the_closest(
     assert "--back-model" in text
     assert "dense is close, but fc4.weight has shape (7, 300) in the weights and (10, 300) in the model" in text
     assert "2 more" not in text
+
+
+def test_data_of_another_number_of_channels_are_named(cli: Callable[..., Result], tmp_path: Path) -> None:
+    tiny = saved(tmp_path / "tiny.pt", "tiny10", shape=(3, 32, 32))
+    grey = tmp_path / "grey.npz"
+    images, labels = numpy.zeros((20, 32, 32), dtype=numpy.uint8), numpy.arange(20) % 10
+    numpy.savez(grey, train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+    refused = cli("stitch", tiny, tiny, "bn3", "--data", grey, *OWN)
+    assert refused.exit_code == 2
+    assert "For images with 3 channels it is tiny10: take data with as many" in " ".join(refused.stderr.split())
 
 
 def test_an_architecture_that_is_given_is_compared_with_the_file_before_anything_starts(

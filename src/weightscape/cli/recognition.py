@@ -172,6 +172,10 @@ def _recognised(operation: Operation, option: str, paths: Mapping[str, str], dat
     names = ", ".join(candidate.name for candidate in found)
     fits = f"several: {names}" if found else f"no bundled one{_closest(shapes[first], shape, classes)}"
     remedy = "Name it, as a bundled name, settings or a dotted path of your own: {} my_module.MyNetwork."
+    channels = next((tensor[1] for tensor in shapes[first].values() if len(tensor) == 4), shape[0])
+    elsewhere = [] if found else recognise(shapes[first], shape=(channels, *shape[1:]), classes=classes)
+    if elsewhere:
+        remedy = f"For images with {channels} channels it is {elsewhere[0].name}: take data with as many channels."
     flag = option_flag(option)
     place = f"{flag}, for images {' x '.join(map(str, shape))} and {classes} classes"
     received = f"{path}, whose tensors fit {fits}"
