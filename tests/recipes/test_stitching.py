@@ -25,12 +25,12 @@ FIGURES = {
 # Rows of the largest stage: pairs times layers times what else differs.
 STITCHES = {
     "tiny10-matching": 12 * 8,
-    "tiny10-training": 4 * 3,
-    "tiny10-rank": 4 * 8 * 4,
-    "tiny10-sparsity": 4 * 8 * 4,
-    "tiny10-interpolation": 4 * 8 * 3,
-    "tiny10-semi-match": 12 * 8 * 3,
-    "tiny10-sanity": 4 * 8 * 8,
+    "tiny10-training": 4 * 4,
+    "tiny10-rank": 4 * 6 * 4,
+    "tiny10-sparsity": 4 * 6 * 5,
+    "tiny10-interpolation": 4 * 6 * 3,
+    "tiny10-semi-match": 4 * 6 * 3,
+    "tiny10-sanity": 2 * 8 * 8,
     "resnet20-matching": 2 * 10,
     "resnet20-width": 5 * 6 * 10,
 }
